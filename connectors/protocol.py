@@ -1,0 +1,187 @@
+"""The port: what every CRM folder provides, and nothing more. Capabilities are data, never `isinstance`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NewType, Protocol
+
+from core.errors import ConnectorError
+from core.records import Day, Fact, Millis, Record, RecordRef, Tombstone, Value
+
+Cursor = NewType("Cursor", str)
+"""Opaque to everyone but the connector that made it; saved in one transaction with the page it came with."""
+
+Level = Literal["ok", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this connection can do, as data.
+
+    Attributes:
+        streams: names, in the order they are read.
+        person_kinds: the record kinds that are people here (`lead`, `contact`).
+        batch_size: rows one field-write call takes.
+        task_key: tasks carry a unique key in this CRM (None: not probed yet).
+    """
+
+    streams: tuple[str, ...]
+    person_kinds: tuple[str, ...]
+    batch_size: int
+    task_key: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Facts of one stream and the cursor after them. `final`: the stream is drained up to this run's horizon."""
+
+    stream: str
+    facts: tuple[Fact, ...]
+    cursor: Cursor
+    final: bool = False
+    total: int | None = None  # rows the CRM announced for this stream in this run, for progress
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `doctor`: ok, or what is wrong and what to do."""
+
+    level: Level
+    subject: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Where one signal comes from here. `rows`: facts in the last 90 days; None where it could not be counted."""
+
+    kind: str
+    origin: str
+    available: bool
+    rows: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    findings: tuple[Finding, ...]
+    signals: tuple[Signal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldWrite:
+    """Absolute values for our own fields of one record. Keys are canonical names of `connectors.fields.OUTPUT_FIELDS`."""
+
+    ref: RecordRef
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWrite:
+    """One task, created at most once per `key`. `due` is a local day; `priority` high or normal."""
+
+    key: str
+    ref: RecordRef
+    owner_id: str
+    subject: str
+    body: str
+    due: Day
+    priority: Literal["high", "normal"] = "high"
+
+
+Write = FieldWrite | TaskWrite
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """How one write ended; one per write, in the order given. A bad row never raises.
+
+    Attributes:
+        status: `ok`; `rejected` (never will pass, `error` says why; `Gone` may name a survivor); `retryable`
+            (refused or not sent: nothing happened); `unknown` (may have happened).
+        crm_id: the task's id.
+    """
+
+    write: Write
+    status: Literal["ok", "rejected", "retryable", "unknown"]
+    crm_id: str | None = None
+    error: ConnectorError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetupStep:
+    """One thing `setup` would do, or finds done. `done`: already as it should be; `blocked`: why it cannot be."""
+
+    name: str
+    description: str
+    done: bool = False
+    blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetupResult:
+    step: SetupStep
+    status: Literal["created", "unchanged", "failed"]
+    message: str = ""
+
+
+@dataclass(slots=True)
+class CallCounts:
+    """Calls made by this connector object, by endpoint class, for reports and tests."""
+
+    stream: int = 0
+    other: int = 0
+    write: int = 0
+    by_endpoint: dict[str, int] = field(default_factory=dict)
+
+
+class Connector(Protocol):
+    """One connection to one CRM. Synchronous; one thread at a time.
+
+    All methods raise `core.errors.ConnectorError` subclasses for faults of the system; faults of single rows are values.
+    """
+
+    name: str
+    vendor: str
+    counts: CallCounts
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def check(self) -> Diagnosis:
+        """Can it work: connection, edition, permissions, fields, row visibility, quotas, signals. Writes nothing."""
+        ...
+
+    def read(self, after: Mapping[str, Cursor]) -> Iterator[Page]:
+        """Every fact changed since the cursors, page by page, each stream ending with a `final` page.
+
+        Missing streams are read from the start. Resuming from any page's cursor loses nothing; reading again is
+        harmless. One call bundles as many streams as the CRM allows.
+        """
+        ...
+
+    def sweep(self, known: Iterable[RecordRef]) -> Iterator[Page]:
+        """What incremental reading cannot see: deletions and association-only changes (cursors are not moved)."""
+        ...
+
+    def fetch(self, refs: Sequence[RecordRef]) -> Sequence[Record | Tombstone]:
+        """Person records as they are now; a deleted, merged or converted one answers with its tombstone or successor."""
+        ...
+
+    def write(self, writes: Sequence[Write]) -> Iterator[WriteResult]:
+        """Carry out writes in as few calls as the CRM allows; results in order, handed over batch by batch."""
+        ...
+
+    def plan_setup(self) -> Sequence[SetupStep]:
+        """What `setup` would create. Changes nothing."""
+        ...
+
+    def apply_setup(self) -> Iterator[SetupResult]:
+        """Create fields, groups and permissions that are ours; existing ones are checked, never changed or deleted."""
+        ...
+
+    def now(self) -> Millis:
+        """The CRM's own time, from its last `Date` header (a cheap call is made if there is none yet)."""
+        ...
+
+    def close(self) -> None: ...

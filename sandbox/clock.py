@@ -1,0 +1,59 @@
+"""The sandbox's clock: real time plus an offset that the control API moves, or held still."""
+
+import threading
+import time
+from datetime import UTC, datetime
+
+
+class Clock:
+    """UTC time in integer milliseconds. Thread-safe; shared by both emulators of one sandbox."""
+
+    def __init__(self, start_ms: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self._held_ms: int | None = None
+        self._offset_ms = 0 if start_ms is None else start_ms - _real_ms()
+
+    def now_ms(self) -> int:
+        with self._lock:
+            return self._now()
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
+
+    def advance(self, seconds: float) -> int:
+        """Move on (or back, if negative) and return the new time."""
+        with self._lock:
+            if self._held_ms is None:
+                self._offset_ms += round(seconds * 1000)
+            else:
+                self._held_ms += round(seconds * 1000)
+            return self._now()
+
+    def set(self, now_ms: int) -> int:
+        with self._lock:
+            if self._held_ms is None:
+                self._offset_ms = now_ms - _real_ms()
+            else:
+                self._held_ms = now_ms
+            return self._now()
+
+    def hold(self) -> int:
+        """Stop the clock where it is."""
+        with self._lock:
+            self._held_ms = self._now()
+            return self._held_ms
+
+    def release(self) -> int:
+        """Let a held clock run on from where it stood."""
+        with self._lock:
+            if self._held_ms is not None:
+                self._offset_ms = self._held_ms - _real_ms()
+                self._held_ms = None
+            return self._now()
+
+    def _now(self) -> int:
+        return self._held_ms if self._held_ms is not None else _real_ms() + self._offset_ms
+
+
+def _real_ms() -> int:
+    return time.time_ns() // 1_000_000
