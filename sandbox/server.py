@@ -124,7 +124,9 @@ class Server:
         self.faults = Faults()
         self._calls: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._httpd = _Httpd((host, port), _make_handler(self, "https" if tls else "http"))
+        self._httpd = _Httpd(
+            (host, port), type("_Bound", (_Handler,), {"server_of": self, "scheme": "https" if tls else "http"})
+        )
         if tls is not None:
             self._httpd.socket = tls.wrap_socket(self._httpd.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._httpd.server_address[1]
@@ -245,119 +247,120 @@ def _cut(connection: socket.socket) -> None:
         return  # already gone: that is what we want
 
 
-def _make_handler(server: Server, scheme: str) -> type[BaseHTTPRequestHandler]:
-    class _Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-        timeout = 300
+class _Handler(BaseHTTPRequestHandler):
+    """One connection: reads calls, has them answered, and does wrong what a fault says."""
 
-        def setup(self) -> None:
-            if isinstance(self.request, ssl.SSLSocket):
-                self.request.do_handshake()
-            super().setup()
+    server_of: Server
+    scheme: str
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 300
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Quiet: the control API counts calls."""
+    def setup(self) -> None:
+        if isinstance(self.request, ssl.SSLSocket):
+            self.request.do_handshake()
+        super().setup()
 
-        def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            if length > MAX_BODY:
-                self._send(Response(413))
-                self.close_connection = True
-                return
-            body = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(length)
-            self._answer(self._request(body))
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet: the control API counts calls."""
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve
-
-        def _chunks(self) -> bytes:
-            parts = []
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                parts.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(parts)
-
-        def _request(self, body: bytes) -> Request:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            if headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            parts = urlsplit(self.path)
-            return Request(
-                method=self.command,
-                target=self.path,
-                path=unquote(parts.path),
-                raw_path=parts.path,
-                query=parse_qs(parts.query, keep_blank_values=True),
-                headers=headers,
-                body=body,
-                base_url=f"{scheme}://{headers.get('host', '')}",
-            )
-
-        def _answer(self, request: Request) -> None:
-            fault = None if request.path.startswith(CONTROL) else server.faults.next(request.method, request.target)
-            if fault is None:
-                self._send(server.answer(request))
-                return
-            server.count(f"fault {fault.kind}")
-            self._strike(fault, request)
-
-        def _strike(self, fault: Fault, request: Request) -> None:
-            match fault.kind:
-                case "status":
-                    content_type = fault.headers.get("Content-Type", "application/json;charset=UTF-8")
-                    extra = {k: v for k, v in fault.headers.items() if k != "Content-Type"}
-                    self._send(Response(fault.status, fault.body.encode(), extra, content_type))
-                case "drop_before":
-                    self._hang_up()
-                case "drop_after":
-                    server.answer(request)
-                    self._hang_up()
-                case "late_commit":
-                    self._hang_up()
-                    time.sleep(fault.seconds)
-                    server.answer(request)
-                case "delay":
-                    time.sleep(fault.seconds)
-                    self._send(server.answer(request))
-                case "truncate":
-                    self._send(server.answer(request), keep=0.5)
-                    self._hang_up()
-                case "slow":
-                    self._send(server.answer(request), dribble=fault.seconds)
-
-        def _hang_up(self) -> None:
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > MAX_BODY:
+            self._send(Response(413))
             self.close_connection = True
-            _cut(self.connection)
+            return
+        body = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(length)
+        self._answer(self._request(body))
 
-        def _send(self, response: Response, *, keep: float = 1.0, dribble: float = 0.0) -> None:
-            body = response.body
-            headers = {"Date": formatdate(server.app.clock.now_ms() / 1000, usegmt=True), **response.headers}
-            if response.content_type is not None:
-                headers["Content-Type"] = response.content_type
-            if server.app.compress and len(body) > 1024 and "gzip" in self.headers.get("Accept-Encoding", ""):
-                body = gzip.compress(body, compresslevel=1)
-                headers["Content-Encoding"] = "gzip"
-            if response.status != HTTPStatus.NO_CONTENT:
-                headers["Content-Length"] = str(len(body))
-            phrase = HTTPStatus(response.status).phrase if response.status in _KNOWN else "Unknown"
-            head = f"HTTP/1.1 {response.status} {phrase}\r\n"
-            head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
-            if self.command == "HEAD":
-                body = b""
-            if dribble:
-                self._dribble(head.encode("latin-1"), body, dribble)
-            else:  # one send: headers and body apart would meet Nagle's delay
-                self.wfile.write(head.encode("latin-1") + body[: int(len(body) * keep)])
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _serve
 
-        def _dribble(self, head: bytes, body: bytes, seconds: float) -> None:
-            self.wfile.write(head)
-            step = max(1, len(body) // 20)
-            for start in range(0, len(body), step):
-                self.wfile.write(body[start : start + step])
-                time.sleep(seconds / 20)
+    def _chunks(self) -> bytes:
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
-    return _Handler
+    def _request(self, body: bytes) -> Request:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        parts = urlsplit(self.path)
+        return Request(
+            method=self.command,
+            target=self.path,
+            path=unquote(parts.path),
+            raw_path=parts.path,
+            query=parse_qs(parts.query, keep_blank_values=True),
+            headers=headers,
+            body=body,
+            base_url=f"{self.scheme}://{headers.get('host', '')}",
+        )
+
+    def _answer(self, request: Request) -> None:
+        fault = None if request.path.startswith(CONTROL) else self.server_of.faults.next(request.method, request.target)
+        if fault is None:
+            self._send(self.server_of.answer(request))
+            return
+        self.server_of.count(f"fault {fault.kind}")
+        self._strike(fault, request)
+
+    def _strike(self, fault: Fault, request: Request) -> None:
+        match fault.kind:
+            case "status":
+                content_type = fault.headers.get("Content-Type", "application/json;charset=UTF-8")
+                extra = {k: v for k, v in fault.headers.items() if k != "Content-Type"}
+                self._send(Response(fault.status, fault.body.encode(), extra, content_type))
+            case "drop_before":
+                self._hang_up()
+            case "drop_after":
+                self.server_of.answer(request)
+                self._hang_up()
+            case "late_commit":
+                self._hang_up()
+                time.sleep(fault.seconds)
+                self.server_of.answer(request)
+            case "delay":
+                time.sleep(fault.seconds)
+                self._send(self.server_of.answer(request))
+            case "truncate":
+                self._send(self.server_of.answer(request), keep=0.5)
+                self._hang_up()
+            case "slow":
+                self._send(self.server_of.answer(request), dribble=fault.seconds)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        _cut(self.connection)
+
+    def _send(self, response: Response, *, keep: float = 1.0, dribble: float = 0.0) -> None:
+        body = response.body
+        headers = {"Date": formatdate(self.server_of.app.clock.now_ms() / 1000, usegmt=True), **response.headers}
+        if response.content_type is not None:
+            headers["Content-Type"] = response.content_type
+        if self.server_of.app.compress and len(body) > 1024 and "gzip" in self.headers.get("Accept-Encoding", ""):
+            body = gzip.compress(body, compresslevel=1)
+            headers["Content-Encoding"] = "gzip"
+        if response.status != HTTPStatus.NO_CONTENT:
+            headers["Content-Length"] = str(len(body))
+        phrase = HTTPStatus(response.status).phrase if response.status in _KNOWN else "Unknown"
+        head = f"HTTP/1.1 {response.status} {phrase}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+        if self.command == "HEAD":
+            body = b""
+        if dribble:
+            self._dribble(head.encode("latin-1"), body, dribble)
+        else:  # one send: headers and body apart would meet Nagle's delay
+            self.wfile.write(head.encode("latin-1") + body[: int(len(body) * keep)])
+
+    def _dribble(self, head: bytes, body: bytes, seconds: float) -> None:
+        self.wfile.write(head)
+        step = max(1, len(body) // 20)
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            time.sleep(seconds / 20)
 
 
 _KNOWN = {status.value for status in HTTPStatus}
