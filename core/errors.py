@@ -15,6 +15,7 @@ MikomiError(message, hint)              root
 │  ├─ Rejected(code)                    the CRM refused this payload and always will
 │  │  └─ Gone(survivor)                 deleted, merged or converted: follow or tombstone
 │  └─ Unexpected                        the API broke its word: this system stops, evidence kept without personal data
+├─ CannotStart                          a run that could not begin: every connection's reason; nothing was written
 ├─ SafetyStop                           nothing was written; needs a person's word
 ├─ AlreadyRunning                       another run holds the lease
 └─ StateError                           the state database
@@ -30,6 +31,7 @@ class MikomiError(Exception):
     Args:
         message: one sentence naming the cause, without personal data or secrets.
         hint: what the operator types or changes next.
+
     """
 
     exit_code = 1
@@ -124,13 +126,21 @@ class Rejected(ConnectorError):
 class Gone(Rejected):
     """The record was deleted, merged away or converted; `survivor` is its id where the CRM said so."""
 
-    def __init__(self, message: str, *, survivor: str | None = None, code: str = "", system: str = "", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, survivor: str | None = None, code: str = "", system: str = "", hint: str = ""
+    ) -> None:
         super().__init__(message, code=code, system=system, hint=hint)
         self.survivor = survivor
 
 
 class Unexpected(ConnectorError):
     """An answer outside the API's own contract."""
+
+
+class CannotStart(MikomiError):
+    """A run that could not begin; nothing was read or written."""
+
+    exit_code = 2
 
 
 class SafetyStop(MikomiError):

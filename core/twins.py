@@ -1,0 +1,135 @@
+"""Twins: one happening that two CRMs both hold, counted once.
+
+Source: SETTLED 13, DESIGN §5 ("A pair"). The copy in the system that is not the source of its kind is a duplicate of
+the other. Both are kept; the duplicate earns nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from unicodedata import normalize
+
+from core.records import Day, Deal, Millis, RecordRef
+
+SALES_KINDS = frozenset({"call", "call_attempt", "meeting", "email_out", "email_reply"})
+"""Kinds that reps log: their source is Salesforce unless settings say otherwise; that of all others is HubSpot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One activity of a person as one CRM shows it. `system`: connection; `vendor`: `salesforce`, `hubspot`, …"""
+
+    id: int
+    kind: str
+    system: str
+    vendor: str
+    day: Day
+    occurred_at: Millis
+    asset: str | None = None
+    campaign: str | None = None
+
+
+def find_twins(sightings: Iterable[Sighting], sources: Mapping[str, str] | None = None) -> Mapping[int, int]:
+    """Of one person: the id of each duplicate to the id of the activity it repeats.
+
+    Twins have the same kind, different systems, days at most 1 apart and an equal name (`asset`, or where there is none
+    `campaign`; normalised for width, case, spaces and punctuation; a missing name equals nothing). Matching is one to
+    one: as many pairs as possible, among these the smallest distance in days, then the earliest. With a third system each
+    later one is matched against what the earlier ones left as originals.
+
+    Args:
+        sightings: all activities of one person; order does not matter.
+        sources: kind to the connection that is its source (`signals` of the settings).
+    """
+    shelves: dict[tuple[str, str], dict[tuple[bool, str], list[Sighting]]] = {}
+    for sighting in sightings:
+        name = normalised_name(sighting.asset or sighting.campaign)
+        if name:
+            rank = (not _is_source(sighting, sources or {}), sighting.system)
+            shelves.setdefault((sighting.kind, name), {}).setdefault(rank, []).append(sighting)
+    twins: dict[int, int] = {}
+    for by_system in shelves.values():
+        originals: list[Sighting] = []
+        for rank in sorted(by_system):
+            arrivals = by_system[rank]
+            pairs = _match(originals, arrivals)
+            twins.update({copy.id: original.id for original, copy in pairs})
+            originals += [one for one in arrivals if one.id not in twins]
+    return twins
+
+
+def normalised_name(name: str | None) -> str:
+    """A name as far as it matters for being the same: NFKC, case-folded, letters and digits of any script only."""
+    return "".join(c for c in normalize("NFKC", name or "").casefold() if c.isalnum())
+
+
+def _is_source(sighting: Sighting, sources: Mapping[str, str]) -> bool:
+    if sighting.kind in sources:
+        return sighting.system == sources[sighting.kind]
+    return sighting.vendor == ("salesforce" if sighting.kind in SALES_KINDS else "hubspot")
+
+
+def _match(originals: Sequence[Sighting], copies: Sequence[Sighting]) -> list[tuple[Sighting, Sighting]]:
+    """Pairs with days at most 1 apart, in runs of neighbouring days, so that each table stays small."""
+    order = sorted([*originals, *copies], key=_place)
+    mine = {one.id for one in originals}
+    pairs: list[tuple[Sighting, Sighting]] = []
+    run: list[Sighting] = []
+    for one in order:
+        if run and one.day - run[-1].day > 1:
+            pairs += _match_run(run, mine)
+            run = []
+        run.append(one)
+    return pairs + _match_run(run, mine)
+
+
+def _place(sighting: Sighting) -> tuple[Day, Millis, str, int]:
+    return (sighting.day, sighting.occurred_at, sighting.system, sighting.id)
+
+
+def _match_run(run: Sequence[Sighting], mine: set[int]) -> list[tuple[Sighting, Sighting]]:
+    """Most pairs, then least days apart. Crossing pairs never do better, so a table over two sorted lines is exact."""
+    left = [one for one in run if one.id in mine]
+    right = [one for one in run if one.id not in mine]
+    best = [[(0, 0)] * (len(right) + 1) for _ in range(len(left) + 1)]  # (pairs, -days apart) of the rests from (i, j)
+    for i in range(len(left) - 1, -1, -1):
+        for j in range(len(right) - 1, -1, -1):
+            best[i][j] = max(best[i + 1][j], best[i][j + 1], _paired(left[i], right[j], best[i + 1][j + 1]))
+    pairs: list[tuple[Sighting, Sighting]] = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        if best[i][j] == _paired(left[i], right[j], best[i + 1][j + 1]):
+            pairs.append((left[i], right[j]))
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _paired(one: Sighting, other: Sighting, rest: tuple[int, int]) -> tuple[int, int]:
+    apart = abs(one.day - other.day)
+    return (rest[0] + 1, rest[1] - apart) if apart <= 1 else (-1, 0)
+
+
+def deal_twins(deals: Iterable[Deal], *, source: str | None = None) -> Mapping[RecordRef, RecordRef]:
+    """Each duplicate deal to the deal that stands for both, by native link: one outcome per linked deal.
+
+    The deal that is linked *to* stands (HubSpot's native sync stores the Salesforce opportunity's id on its deal), unless
+    `source` names the connection whose deals stand. A link to a deal that is not among `deals` joins nothing. Where
+    several deals link to one, one of them stands: the target, else the oldest, then the lowest id.
+    """
+    known = {deal.ref: deal for deal in deals}
+    ties: dict[RecordRef, set[RecordRef]] = {ref: {ref} for ref in known}
+    targets: set[RecordRef] = set()
+    for deal in known.values():
+        if deal.link in known and deal.link != deal.ref:
+            targets.add(deal.link)
+            joined = ties[deal.ref] | ties[deal.link]
+            for ref in joined:
+                ties[ref] = joined
+    stands = {
+        ref: min(tied, key=lambda r: (r.system != source, r not in targets, known[r].created_at, r))
+        for ref, tied in ties.items()
+    }
+    return {ref: original for ref, original in stands.items() if ref != original}

@@ -1,0 +1,213 @@
+"""Twins of activities and deals."""
+
+import random
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.records import Deal, RecordRef
+from core.twins import Sighting, deal_twins, find_twins, normalised_name
+
+
+def seen(number: int, system: str = "hs", day: int = 10, **facts: object) -> Sighting:
+    facts.setdefault("kind", "webinar_attend")
+    facts.setdefault("asset", "春の導入セミナー")
+    facts.setdefault("vendor", {"hs": "hubspot", "sf": "salesforce"}.get(system, system))
+    facts.setdefault("occurred_at", day * 86_400_000)
+    return Sighting(number, system=system, day=day, **facts)  # type: ignore[arg-type]
+
+
+def test_one_webinar_in_both_systems_counts_once() -> None:
+    assert find_twins([seen(1), seen(2, "sf")]) == {2: 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "duplicate"), [("webinar_attend", 2), ("email_click", 2), ("call", 1), ("meeting", 1)]
+)
+def test_the_source_of_a_kind_stands(kind: str, duplicate: int) -> None:
+    found = find_twins([seen(1, kind=kind), seen(2, "sf", kind=kind)])
+    assert set(found) == {duplicate}
+
+
+def test_settings_name_another_source() -> None:
+    assert find_twins([seen(1), seen(2, "sf")], {"webinar_attend": "sf"}) == {1: 2}
+    assert find_twins([seen(1), seen(2, "sf")], {"call": "sf"}) == {2: 1}
+
+
+@pytest.mark.parametrize("apart", [-1, 0, 1])
+def test_days_at_most_one_apart(apart: int) -> None:
+    assert find_twins([seen(1), seen(2, "sf", 10 + apart)]) == {2: 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        seen(2, "sf", 12),
+        seen(2, "hs"),
+        seen(2, "sf", kind="webinar_register"),
+        seen(2, "sf", asset="秋の導入セミナー"),
+        seen(2, "sf", asset=None),
+    ],
+)
+def test_no_twins(other: Sighting) -> None:
+    assert find_twins([seen(1), other]) == {}
+
+
+def test_a_missing_name_equals_nothing_and_the_campaign_stands_in() -> None:
+    assert find_twins([seen(1, asset=None), seen(2, "sf", asset=None)]) == {}
+    assert find_twins([seen(1), seen(2, "sf", asset=None, campaign="春の導入セミナー")]) == {2: 1}
+
+
+def test_names_are_compared_without_width_case_and_punctuation() -> None:
+    assert (
+        normalised_name("【ＷＥＢ】春の 導入ｾﾐﾅｰ!") == normalised_name("Web 春の導入セミナー") == "web春の導入セミナー"
+    )
+    assert normalised_name(None) == normalised_name("---") == ""
+
+
+def test_matching_is_one_to_one() -> None:
+    assert find_twins([seen(1), seen(2, "sf"), seen(3, "sf")]) == {2: 1}
+    assert find_twins([seen(1), seen(2, day=10, occurred_at=864_000_001), seen(3, "sf"), seen(4, "sf", 11)]) == {
+        3: 1,
+        4: 2,
+    }
+
+
+def test_as_many_pairs_as_possible_then_the_nearest_day() -> None:
+    # two webinars on neighbouring days, each shown one day later in the other system
+    assert find_twins([seen(1, day=10), seen(2, day=11), seen(3, "sf", 11), seen(4, "sf", 12)]) == {3: 1, 4: 2}
+    assert find_twins([seen(1, day=10), seen(2, "sf", 9), seen(3, "sf", 10)]) == {3: 1}
+
+
+def test_a_third_system_is_matched_against_what_is_left() -> None:
+    assert find_twins([seen(1, "sf"), seen(2, "zz")]) == {2: 1}
+    assert find_twins([seen(1), seen(2, "sf"), seen(3, "zz")]) == {2: 1, 3: 1}
+    assert find_twins([seen(1), seen(2, "sf", 11), seen(3, "zz", 12)]) == {2: 1}
+
+
+SIGHTINGS = st.lists(
+    st.builds(
+        seen,
+        st.integers(0, 10_000),
+        st.sampled_from(["hs", "sf"]),
+        st.integers(0, 6),
+        kind=st.sampled_from(["webinar_attend", "call"]),
+        asset=st.sampled_from([None, "A", "B"]),
+    ),
+    max_size=14,
+    unique_by=lambda one: one.id,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SIGHTINGS, st.randoms())
+def test_order_does_not_matter(sightings: list[Sighting], rng: random.Random) -> None:
+    shuffled = list(sightings)
+    rng.shuffle(shuffled)
+    assert find_twins(shuffled) == find_twins(sightings)
+
+
+def _most_pairs(left: list[Sighting], right: list[Sighting]) -> int:
+    """The size of the largest matching, by augmenting paths."""
+    taken: dict[int, int] = {}
+
+    def augment(i: int, tried: set[int]) -> bool:
+        for j, one in enumerate(right):
+            if abs(one.day - left[i].day) <= 1 and j not in tried:
+                tried.add(j)
+                if j not in taken or augment(taken[j], tried):
+                    taken[j] = i
+                    return True
+        return False
+
+    return sum(augment(i, set()) for i in range(len(left)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(SIGHTINGS)
+def test_pairs_are_allowed_one_to_one_and_as_many_as_possible(sightings: list[Sighting]) -> None:
+    by_id = {one.id: one for one in sightings}
+    found = find_twins(sightings)
+    assert len(set(found.values())) == len(found)
+    assert not set(found) & set(found.values())
+    for copy, original in ((by_id[a], by_id[b]) for a, b in found.items()):
+        assert (copy.kind, copy.asset) == (original.kind, original.asset)
+        assert copy.asset
+        assert abs(copy.day - original.day) <= 1
+        assert original.system == ("sf" if original.kind == "call" else "hs") != copy.system
+    wanted = 0
+    for kind in ("webinar_attend", "call"):
+        for asset in ("A", "B"):
+            mine = [one for one in sightings if (one.kind, one.asset) == (kind, asset)]
+            wanted += _most_pairs([o for o in mine if o.system == "hs"], [o for o in mine if o.system == "sf"])
+    assert len(found) == wanted
+
+
+@settings(max_examples=100, deadline=None)
+@given(SIGHTINGS)
+def test_distance_is_least_among_the_largest_matchings(sightings: list[Sighting]) -> None:
+    mine = [replace(one, kind="call", asset="A") for one in sightings][:8]
+    left, right = ([one for one in mine if one.system == system] for system in ("sf", "hs"))
+    found = find_twins(mine)
+    days = {one.id: one.day for one in mine}
+    cost = sum(abs(days[a] - days[b]) for a, b in found.items())
+    costs = [
+        sum(abs(one.day - other.day) for one, other in zip(ones, others, strict=True))
+        for ones in combinations(sorted(left, key=lambda o: o.day), len(found))
+        for others in combinations(sorted(right, key=lambda o: o.day), len(found))
+        if all(abs(one.day - other.day) <= 1 for one, other in zip(ones, others, strict=True))
+    ]
+    assert cost == min(costs)
+
+
+# --- deals -----------------------------------------------------------------------------------------------------------
+
+
+def deal(system: str, number: str, link: Deal | None = None, created_at: int = 0) -> Deal:
+    return Deal(
+        RecordRef(system, "deal", number),
+        created_at,
+        0,
+        "open",
+        is_closed=False,
+        is_won=False,
+        link=link.ref if link else None,
+    )
+
+
+def test_the_deal_that_is_linked_to_stands() -> None:
+    opportunity = deal("sf", "006")
+    copy = deal("hs", "1", opportunity)
+    assert deal_twins([copy, opportunity]) == {copy.ref: opportunity.ref}
+    assert deal_twins([copy, opportunity], source="hs") == {opportunity.ref: copy.ref}
+
+
+def test_a_link_to_a_deal_that_is_not_there_joins_nothing() -> None:
+    opportunity = deal("sf", "006")
+    assert deal_twins([deal("hs", "1", opportunity), deal("sf", "007")]) == {}
+    assert deal_twins([]) == {}
+
+
+def test_several_copies_are_one_outcome() -> None:
+    opportunity = deal("sf", "006", created_at=9)
+    one, two = deal("hs", "1", opportunity), deal("hs", "2", opportunity)
+    assert deal_twins([one, two, opportunity]) == {one.ref: opportunity.ref, two.ref: opportunity.ref}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, 0, 1, 2, 3])), max_size=6, unique_by=lambda d: d[0]),
+    st.randoms(),
+)
+def test_each_set_of_linked_deals_has_one_that_stands(links: list[tuple[int, int | None]], rng: random.Random) -> None:
+    deals = [deal("sf", str(n)) for n in range(4)]
+    deals += [deal("hs", str(n), None if to is None else deals[to]) for n, to in links]
+    found = deal_twins(deals)
+    assert not set(found) & set(found.values())
+    for one in deals:
+        if one.link:
+            assert found.get(one.ref) == one.link
+    rng.shuffle(deals)
+    assert deal_twins(deals) == found
