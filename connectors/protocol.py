@@ -22,6 +22,7 @@ class Capabilities:
         person_kinds: the record kinds that are people here (`lead`, `contact`).
         batch_size: rows one field-write call takes.
         task_key: tasks carry a unique key in this CRM (None: not probed yet).
+
     """
 
     streams: tuple[str, ...]
@@ -70,7 +71,11 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class FieldWrite:
-    """Absolute values for our own fields of one record. Keys are canonical names of `connectors.fields.OUTPUT_FIELDS`."""
+    """Absolute values for our own fields of one record. Keys are canonical names of `connectors.fields.OUTPUT_FIELDS`.
+
+    Dates are `Day`, datetimes `Millis`, picklists their option's value; None clears. (`Record.written` and
+    `Record.answers` hold the same forms.)
+    """
 
     ref: RecordRef
     values: Mapping[str, Value]
@@ -100,6 +105,7 @@ class WriteResult:
         status: `ok`; `rejected` (never will pass, `error` says why; `Gone` may name a survivor); `retryable`
             (refused or not sent: nothing happened); `unknown` (may have happened).
         crm_id: the task's id.
+
     """
 
     write: Write
@@ -147,6 +153,16 @@ class Connector(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    def prepare(self) -> None:
+        """Connect, and hold mapping and permissions against what the CRM says of itself. Writes nothing.
+
+        Raises:
+            Unauthorized, Forbidden, InvalidMapping: a person must act before anything can be read.
+            Transient: the CRM cannot be reached now.
+
+        """
+        ...
 
     def check(self) -> Diagnosis:
         """Can it work: connection, edition, permissions, fields, row visibility, quotas, signals. Writes nothing."""

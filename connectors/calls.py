@@ -1,0 +1,327 @@
+"""The one door for vendor calls: budget -> pace -> call with timeout -> translation -> retry. Clock and sleep are injected.
+
+What may happen to a call whose answer never came depends on its `Effect`:
+
+`none`        a read: try again, finally `Transient`
+`repeatable`  an absolute write or an upsert by key: try again, finally `OutcomeUnknown`
+`once`        a create without a key: `OutcomeUnknown` at once, never sent again
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal, Protocol, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+
+from connectors.protocol import CallCounts
+from core.errors import ConnectorError, OutcomeUnknown, QuotaExhausted, RateLimited, Transient, Unauthorized
+from core.records import DAY_MS, Millis
+
+T = TypeVar("T")
+CallKind = Literal["stream", "other", "write"]
+Effect = Literal["none", "repeatable", "once"]
+
+_log = logging.getLogger(__name__)
+
+
+class Clock(Protocol):
+    """Time as the connectors use it: wall time for reset times, monotonic seconds for waiting."""
+
+    def now(self) -> Millis: ...
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> Millis:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long and how often one call is tried.
+
+    Attributes:
+        timeout_seconds: of one attempt (connect and each read).
+        attempts: at most so many, the first included.
+        budget_seconds: of all attempts and waits together; a wait that would exceed it is not begun.
+        first_wait_seconds, longest_wait_seconds: bounds of the jittered exponential wait.
+    """
+
+    timeout_seconds: float = 60.0
+    attempts: int = 5
+    budget_seconds: float = 180.0
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 30.0
+
+
+class Budget:
+    """The share of a CRM's daily calls that an admin granted, in a rolling window of 24 hours.
+
+    Two bounds, both optional: `own_calls`, what this connector object may send in 24 hours; `stop_at_percent`, the use
+    of the whole quota (ours and everyone's, as the CRM's headers report it) above which we stay quiet.
+    """
+
+    def __init__(
+        self, system: str, clock: Clock, *, own_calls: int | None = None, stop_at_percent: float | None = 80.0
+    ) -> None:
+        self._system = system
+        self._clock = clock
+        self._own_calls = own_calls
+        self._stop_at_percent = stop_at_percent
+        self._sent: deque[Millis] = deque()
+        self._used: int | None = None
+        self._limit: int | None = None
+        self._resets_at: Millis | None = None
+        self._observed_at: Millis = 0
+
+    @property
+    def used(self) -> int | None:
+        """Calls of everyone in the current window, as last reported by the CRM."""
+        return self._used
+
+    @property
+    def limit(self) -> int | None:
+        """The whole quota, as last reported by the CRM."""
+        return self._limit
+
+    def observe(self, *, used: int, limit: int, resets_at: Millis | None = None) -> None:
+        """Take over what a response's headers say about the quota. `resets_at`: our clock's time, None if unknown."""
+        self._used, self._limit, self._resets_at = used, limit, resets_at
+        self._observed_at = self._clock.now()
+
+    def spend(self, calls: int = 1) -> None:
+        """Account for calls about to be sent; raises `QuotaExhausted`, and sends nothing, where the share is used up."""
+        now = self._clock.now()
+        self._check_share(now)
+        if self._own_calls is not None:
+            while self._sent and self._sent[0] <= now - DAY_MS:
+                self._sent.popleft()
+            if len(self._sent) + calls > self._own_calls:
+                free = self._sent[0] + DAY_MS if self._sent else now + DAY_MS
+                raise self._exhausted(f"the granted {self._own_calls} calls a day are used up", free)
+            self._sent.extend([now] * calls)
+
+    def _check_share(self, now: Millis) -> None:
+        if self._stop_at_percent is None or not self._limit or self._used is None:
+            return
+        if self._resets_at is not None and now >= self._resets_at:
+            return
+        if now - self._observed_at > _RECHECK_MS:
+            return  # the window has moved on since: one call will tell
+        if self._used >= self._limit * self._stop_at_percent / 100:
+            message = f"{self._used} of {self._limit} daily calls are used (by everyone); we stop at {self._stop_at_percent:g} %"
+            raise self._exhausted(message, self._resets_at or now + _RECHECK_MS)
+
+    def _exhausted(self, message: str, resets_at: Millis) -> QuotaExhausted:
+        when = datetime.fromtimestamp(resets_at / 1000, UTC)
+        return QuotaExhausted(
+            message,
+            resets_at=when,
+            system=self._system,
+            hint="wait, or raise the connection's quota settings",
+        )
+
+
+_RECHECK_MS = 60 * 60 * 1000
+
+
+class Pace:
+    """At most `calls` in any `seconds`: sleeps before a call that would be too many."""
+
+    def __init__(self, clock: Clock, *, calls: int, seconds: float) -> None:
+        self._clock = clock
+        self._calls = calls
+        self._seconds = seconds
+        self._sent: deque[float] = deque()
+
+    def adapt(self, calls: int) -> None:
+        """Another number of calls from now on: the CRM says what it allows."""
+        self._calls = calls
+
+    def take(self) -> None:
+        now = self._clock.monotonic()
+        while len(self._sent) >= self._calls:
+            wait = self._sent[0] + self._seconds - now
+            if wait > 0:
+                self._clock.sleep(wait)
+                now = self._clock.monotonic()
+            self._sent.popleft()
+        self._sent.append(now)
+
+
+Translate = Callable[[Exception], ConnectorError | None]
+"""A vendor's exception in our words; None for what is no fault of the call (a bug: it is raised as it is).
+
+`Transient` means refused, nothing happened; `OutcomeUnknown` means that the answer was lost.
+"""
+
+
+@dataclass(slots=True)
+class Calls:
+    """Sends vendor calls, one at a time, for one connection.
+
+    Attributes:
+        system: connection name, put into errors.
+        translate: see `Translate`.
+        renew: gets a new access token; called once per call after an `Unauthorized`, then the call is repeated.
+        paces: named speed limits that calls may be subject to.
+    """
+
+    system: str
+    clock: Clock
+    translate: Translate
+    policy: Policy = field(default_factory=Policy)
+    budget: Budget | None = None
+    counts: CallCounts = field(default_factory=CallCounts)
+    renew: Callable[[], None] | None = None
+    paces: Mapping[str, Pace] = field(default_factory=dict)
+
+    def run(
+        self,
+        endpoint: str,
+        send: Callable[[float], T],
+        *,
+        kind: CallKind = "other",
+        effect: Effect = "none",
+        cost: int = 1,
+        paces: tuple[str, ...] = (),
+    ) -> T:
+        """Carry out one call and return its result.
+
+        Args:
+            endpoint: name for the counts, without ids.
+            send: does the call with the given timeout in seconds; everything it raises goes through `translate`.
+            kind: class under which every attempt is counted.
+            effect: see the module's docstring.
+            cost: calls that the CRM bills for it; 0 where it is free (token requests).
+            paces: names of the speed limits it is subject to.
+
+        Raises:
+            ConnectorError: the subclass says what to do.
+        """
+        call = _Call(self, endpoint, kind, effect, cost, paces)
+        retrying = Retrying(
+            stop=call.must_stop,
+            wait=call.wait_seconds,
+            retry=retry_if_exception(call.is_worth_another),
+            sleep=self.clock.sleep,
+            before_sleep=call.note,
+            reraise=True,
+        )
+        try:
+            result: T = retrying(call.attempt, send)
+            return result
+        except Transient as error:
+            if call.lost:
+                raise call.unknown(error) from error
+            raise
+        except OutcomeUnknown as error:
+            if effect == "none":
+                raise Transient(error.message, system=self.system, hint=error.hint) from error
+            raise
+
+    def count(self, endpoint: str, kind: CallKind) -> None:
+        """Count one attempt."""
+        setattr(self.counts, kind, getattr(self.counts, kind) + 1)
+        self.counts.by_endpoint[endpoint] = self.counts.by_endpoint.get(endpoint, 0) + 1
+
+
+class _Call:
+    """The state of one call through its attempts."""
+
+    def __init__(
+        self, calls: Calls, endpoint: str, kind: CallKind, effect: Effect, cost: int, paces: tuple[str, ...]
+    ) -> None:
+        self._calls = calls
+        self._endpoint = endpoint
+        self._kind = kind
+        self._effect = effect
+        self._cost = cost
+        self._paces = [calls.paces[name] for name in paces]
+        self._deadline = calls.clock.monotonic() + calls.policy.budget_seconds
+        self._backoff = wait_random_exponential(
+            multiplier=calls.policy.first_wait_seconds, max=calls.policy.longest_wait_seconds
+        )
+        self._renewed = False
+        self.lost = False
+
+    def attempt(self, send: Callable[[float], T]) -> T:
+        try:
+            return self._send(send)
+        except Unauthorized:
+            if self._calls.renew is None or self._renewed:
+                raise
+            self._renewed = True
+            self._calls.renew()
+            return self._send(send)
+
+    def _send(self, send: Callable[[float], T]) -> T:
+        calls = self._calls
+        if calls.budget is not None and self._cost:
+            calls.budget.spend(self._cost)
+        for pace in self._paces:
+            pace.take()
+        calls.count(self._endpoint, self._kind)
+        remaining = self._deadline - calls.clock.monotonic()
+        try:
+            return send(max(1.0, min(calls.policy.timeout_seconds, remaining)))
+        except ConnectorError as error:
+            self._remember(error)
+            raise
+        except Exception as error:
+            translated = calls.translate(error)
+            if translated is None:
+                raise
+            self._remember(translated)
+            raise translated from error
+
+    def _remember(self, error: ConnectorError) -> None:
+        error.system = error.system or self._calls.system
+        if isinstance(error, OutcomeUnknown) and self._effect != "none":
+            self.lost = True
+
+    def is_worth_another(self, error: BaseException) -> bool:
+        if isinstance(error, OutcomeUnknown):
+            return self._effect != "once"
+        return isinstance(error, Transient)
+
+    def wait_seconds(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, RateLimited):
+            return max(0.0, error.retry_after)
+        return self._backoff(state)
+
+    def must_stop(self, state: RetryCallState) -> bool:
+        policy, clock = self._calls.policy, self._calls.clock
+        if state.attempt_number >= policy.attempts:
+            return True
+        return clock.monotonic() + state.upcoming_sleep > self._deadline
+
+    def note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        _log.warning("%s: %s: %s; again in %.1f s", self._calls.system, self._endpoint, error, state.upcoming_sleep)
+
+    def unknown(self, error: ConnectorError) -> OutcomeUnknown:
+        message = f"{self._endpoint}: an earlier attempt may have happened; the last one was refused: {error.message}"
+        return OutcomeUnknown(message, system=self._calls.system, hint=error.hint)
+
+
+def next_midnight(now: Millis, offset: timedelta = timedelta(0)) -> Millis:
+    """The next midnight at a fixed offset from UTC: when quotas that follow a calendar day are reset."""
+    shift = round(offset.total_seconds() * 1000)
+    return (now + shift) // DAY_MS * DAY_MS + DAY_MS - shift

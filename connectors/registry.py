@@ -1,0 +1,77 @@
+"""Every subfolder of this package is a connector: found by name, imported when it is opened."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from connectors.calls import Clock, SystemClock
+from connectors.protocol import Connector
+from core.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from connectors.mapping import Usage
+
+Language = Literal["ja", "en"]
+
+
+def names() -> tuple[str, ...]:
+    """The vendors that can be opened, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg))
+
+
+def open_connector(
+    name: str,
+    settings: Mapping[str, object],
+    *,
+    zone: tzinfo,
+    usage: "Usage",
+    language: Language = "ja",
+    clock: Clock | None = None,
+) -> Connector:
+    """Build the connector of one connection. Makes no call.
+
+    Args:
+        name: the connection's name; it becomes `RecordRef.system`.
+        settings: the connection's block of the settings file. `vendor` picks the folder (a connection that is named like
+            a vendor needs none); the rest belongs to the vendor, which refuses unknown keys.
+        zone: time zone of days.
+        usage: what the rulebook and the settings need; streams that nobody uses are not read.
+        language: of labels that `apply_setup` creates.
+        clock: time for waiting and budgets; the machine's own unless tests give another.
+
+    Raises:
+        InvalidSettings: unknown vendor, wrong or missing settings, unreadable secret.
+        InvalidMapping: the mapping file is wrong in itself.
+    """
+    own = dict(settings)
+    vendor = own.pop("vendor", name)
+    place = f"connections.{name}"
+    if vendor not in names():
+        raise InvalidSettings(
+            f"unknown vendor {vendor!r}; known are {', '.join(names())}",
+            place=f"{place}.vendor",
+            hint=f"write `vendor: {names()[-1]}` into the connection's block",
+        )
+    module: Any = importlib.import_module(f"connectors.{vendor}")
+    try:
+        connector: Connector = module.build(
+            name, own, zone=zone, usage=usage, language=language, clock=clock or SystemClock()
+        )
+    except ValidationError as error:
+        raise invalid_settings(error, place) from None
+    return connector
+
+
+def invalid_settings(error: ValidationError, place: str) -> InvalidSettings:
+    """A pydantic error as one message that names every wrong key, and never a value (it may be a secret)."""
+    problems = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ".".join(str(part) for part in item["loc"])
+        what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        problems.append(f"{path}: {what}" if path else what)
+    return InvalidSettings("; ".join(problems), place=place, hint="correct the settings file, then run `mikomi doctor`")

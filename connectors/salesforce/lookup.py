@@ -1,0 +1,176 @@
+"""Reading by id: records as they are now, and the sweep for rows that vanished without leaving a trace."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.protocol import Cursor, Page
+from connectors.salesforce.read import flatten
+from connectors.salesforce.resources import QUERIES_PER_COMPOSITE, SalesforceApi
+from connectors.salesforce.schema import KIND_OBJECTS, PERSON_OBJECTS, Layout
+from connectors.salesforce.soql import is_id, quote_all, select, stamp
+from connectors.salesforce.streams import Stream
+from core.errors import Rejected
+from core.records import Fact, Millis, Record, RecordRef, Tombstone
+
+IDS_PER_QUERY = 2000
+"""One page; 42,000 characters of the 100,000 that a statement may have (it travels in a body, not in a URL)."""
+
+FETCH_PER_QUERY = 400
+
+_NO_CURSOR = Cursor("")
+_TRACE = ("Id", "IsDeleted", "MasterRecordId", "ConvertedContactId")
+
+
+def fetch(
+    api: SalesforceApi, streams: Mapping[str, Stream], system: str, refs: Sequence[RecordRef]
+) -> list[Record | Tombstone]:
+    """See `Connector.fetch`. Raises Rejected for a kind that is no person here."""
+    for ref in refs:
+        if ref.system != system or ref.kind not in PERSON_OBJECTS:
+            raise Rejected(f"{ref.kind} of {ref.system} is no person record here", system=system, code="KIND")
+    found: dict[str, Record | Tombstone] = {}
+    queries = []
+    for sobject, ids in _by_object(refs):
+        stream = streams.get(sobject)
+        if stream is None:
+            continue
+        for start in range(0, len(ids), FETCH_PER_QUERY):
+            part = ids[start : start + FETCH_PER_QUERY]
+            queries.append((stream, select(stream.columns, sobject, f"Id IN {quote_all(part)}")))
+    for start in range(0, len(queries), QUERIES_PER_COMPOSITE):
+        group = queries[start : start + QUERIES_PER_COMPOSITE]
+        for (stream, _), rows in zip(group, _ask(api, [text for _, text in group], "fetch"), strict=True):
+            for row in rows:
+                fact = stream.mapper(row)
+                if isinstance(fact, (Record, Tombstone)):
+                    found[fact.ref.id] = fact
+    now = api.now()
+    return [found.get(ref.id) or Tombstone(ref, now) for ref in refs]
+
+
+def reread_campaigns(api: SalesforceApi, stream: Stream, since: Millis) -> Iterator[Page]:
+    """Members of campaigns that were edited since: a campaign's new type changes what its members mean, not their stamps."""
+    where = f"Campaign.LastModifiedDate >= {stamp(since)}"
+    [answer] = api.query([select(stream.columns, stream.name, where)], endpoint="sweep")
+    if answer.error is not None:
+        raise answer.error
+    while True:
+        facts = tuple(f for row in answer.rows if (f := stream.mapper(flatten(row, stream.columns))) is not None)
+        yield Page(stream.name, facts, _NO_CURSOR, total=answer.total)
+        if answer.next_url is None:
+            return
+        answer = api.more(answer.next_url, endpoint="sweep (locator)", kind="other")
+
+
+def sweep(api: SalesforceApi, layout: Layout, system: str, known: Iterable[RecordRef]) -> Iterator[Page]:
+    """Tombstones for the known rows that are deleted, or not there at all. Memory does not grow with `known`.
+
+    10,000 ids a call. What the integration user may no longer see looks deleted, too: callers guard against mass loss.
+    """
+    batch: list[RecordRef] = []
+    for ref in known:
+        if ref.system == system and _object_of(ref.kind) in layout.shapes:
+            batch.append(ref)
+        if len(batch) == IDS_PER_QUERY * QUERIES_PER_COMPOSITE:
+            yield from _sweep_batch(api, layout, system, batch)
+            batch = []
+    if batch:
+        yield from _sweep_batch(api, layout, system, batch)
+
+
+def _sweep_batch(api: SalesforceApi, layout: Layout, system: str, refs: Sequence[RecordRef]) -> Iterator[Page]:
+    parts: list[tuple[str, list[str]]] = []
+    for sobject, ids in _by_object(refs):
+        parts += [(sobject, ids[start : start + IDS_PER_QUERY]) for start in range(0, len(ids), IDS_PER_QUERY)]
+    for start in range(0, len(parts), QUERIES_PER_COMPOSITE):
+        group = parts[start : start + QUERIES_PER_COMPOSITE]
+        texts = []
+        for sobject, ids in group:
+            columns = [name for name in _TRACE if layout.shapes[sobject].has(name)]
+            texts.append(select(columns, sobject, f"Id IN {quote_all(ids)}"))
+        for (sobject, ids), rows in zip(group, _ask(api, texts, "sweep"), strict=True):
+            gone = tuple(_tombstones(system, sobject, ids, rows, api.now()))
+            yield Page(sobject, gone, _NO_CURSOR)
+
+
+def _tombstones(
+    system: str, sobject: str, ids: Sequence[str], rows: Iterable[Mapping[str, Any]], now: int
+) -> Iterator[Fact]:
+    kind = kind_of(sobject)
+    there = {str(row["Id"]): row for row in rows}
+    for row_id in ids:
+        row = there.get(row_id)
+        if row is None:
+            yield Tombstone(RecordRef(system, kind, row_id), now)
+        elif row.get("IsDeleted"):
+            yield Tombstone(RecordRef(system, kind, row_id), now, successor_of(system, kind, row))
+
+
+def successor_of(system: str, kind: str, row: Mapping[str, Any]) -> RecordRef | None:
+    """Where a merged or converted record lives on."""
+    if row.get("MasterRecordId"):
+        return RecordRef(system, kind, row["MasterRecordId"])
+    if row.get("ConvertedContactId"):
+        return RecordRef(system, "contact", row["ConvertedContactId"])
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a record is: alive, or gone, perhaps into a successor."""
+
+    alive: bool
+    successor: RecordRef | None = None
+
+
+def trace(api: SalesforceApi, layout: Layout, system: str, refs: Iterable[RecordRef]) -> dict[RecordRef, Whereabouts]:
+    """Records that refused a write: where each is now. What is not found is gone."""
+    wanted = [ref for ref in dict.fromkeys(refs) if _object_of(ref.kind) in layout.shapes]
+    found = dict.fromkeys(wanted, Whereabouts(alive=False))
+    groups = [(sobject, ids[:IDS_PER_QUERY]) for sobject, ids in _by_object(wanted)]
+    texts = []
+    for sobject, ids in groups:
+        columns = [name for name in _TRACE if layout.shapes[sobject].has(name)]
+        texts.append(select(columns, sobject, f"Id IN {quote_all(ids)}"))
+    if not texts:
+        return found
+    for (sobject, _), rows in zip(groups, _ask(api, texts, "successors"), strict=True):
+        kind = kind_of(sobject)
+        for row in rows:
+            successor = successor_of(system, kind, row)
+            found[RecordRef(system, kind, row["Id"])] = Whereabouts(
+                alive=not row.get("IsDeleted") and successor is None, successor=successor
+            )
+    return found
+
+
+def kind_of(sobject: str) -> str:
+    return next((kind for kind, name in KIND_OBJECTS.items() if name == sobject), sobject)
+
+
+def _object_of(kind: str) -> str:
+    return KIND_OBJECTS.get(kind, kind)
+
+
+def _by_object(refs: Iterable[RecordRef]) -> list[tuple[str, list[str]]]:
+    """Ids by object, each once; what is no id cannot exist and is not asked for."""
+    groups: dict[str, dict[str, None]] = {}
+    for ref in refs:
+        group = groups.setdefault(_object_of(ref.kind), {})
+        if is_id(ref.id):
+            group[ref.id] = None
+    return [(sobject, list(ids)) for sobject, ids in groups.items() if ids]
+
+
+def _ask(api: SalesforceApi, queries: Sequence[str], endpoint: str) -> Iterator[list[dict[str, Any]]]:
+    """All rows of each query."""
+    for answer in api.query(queries, endpoint=endpoint):
+        if answer.error is not None:
+            raise answer.error
+        rows, next_url = answer.rows, answer.next_url
+        while next_url is not None:
+            page = api.more(next_url, endpoint=f"{endpoint} (locator)", kind="other")
+            rows = rows + page.rows
+            next_url = page.next_url
+        yield rows

@@ -1,0 +1,156 @@
+"""Where secrets come from: an environment variable, a private file, or the system's keyring. Never the settings file.
+
+In the settings a secret is written as `{env: NAME}`, `{file: path}` or `{keyring: service/name}`; where it is left out, the
+variable `MIKOMI_<CONNECTION>_<FIELD>` is asked, e.g. `MIKOMI_SALESFORCE_CLIENT_SECRET`.
+"""
+
+import importlib
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+
+from core.errors import InvalidSettings
+
+
+class SecretSource(BaseModel):
+    """One place that holds a secret: exactly one of the three."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: str | None = None
+    file: Path | None = None
+    keyring: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_plain_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
+                "a secret does not belong here: write {env: NAME}, {file: path} or {keyring: service/name}"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(place is not None for place in (self.env, self.file, self.keyring)) != 1:
+            raise ValueError("give exactly one of env, file and keyring")
+        return self
+
+
+def read_secret(source: SecretSource, *, place: str = "", environ: Mapping[str, str] | None = None) -> SecretStr:
+    """The secret that a source holds, without surrounding white space.
+
+    Raises:
+        InvalidSettings: it is not there, empty, or kept in a file that others can read.
+    """
+    if source.env is not None:
+        value = (os.environ if environ is None else environ).get(source.env, "")
+        if not value.strip():
+            raise InvalidSettings(
+                f"environment variable {source.env} is not set", place=place, hint=f"export {source.env}=…"
+            )
+        return SecretStr(value.strip())
+    if source.file is not None:
+        return _read_file(source.file, place)
+    return _read_keyring(source.keyring or "", place)
+
+
+def find_secret(
+    connection: str, field: str, source: SecretSource | None, *, environ: Mapping[str, str] | None = None
+) -> SecretStr | None:
+    """The secret of one field of a connection: from its source, else from `MIKOMI_<CONNECTION>_<FIELD>`, else None."""
+    if source is not None:
+        return read_secret(source, place=f"connections.{connection}.{field}", environ=environ)
+    value = (os.environ if environ is None else environ).get(variable_name(connection, field), "").strip()
+    return SecretStr(value) if value else None
+
+
+def need_secret(
+    connection: str, field: str, source: SecretSource | None, *, environ: Mapping[str, str] | None = None
+) -> SecretStr:
+    """Like `find_secret`, but a missing one is an error that says where to put it."""
+    secret = find_secret(connection, field, source, environ=environ)
+    if secret is None:
+        raise InvalidSettings(
+            "no secret given",
+            place=f"connections.{connection}.{field}",
+            hint=f"export {variable_name(connection, field)}=…, or write `{field}: {{file: path}}`",
+        )
+    return secret
+
+
+def variable_name(connection: str, field: str) -> str:
+    """The environment variable asked for a secret that the settings leave out."""
+    return f"MIKOMI_{re.sub(r'[^A-Za-z0-9]', '_', connection)}_{field}".upper()
+
+
+def store_secret(source: SecretSource | None, value: SecretStr) -> bool:
+    """Keep a secret that the CRM replaced (a rotated refresh token). False where the source cannot be written.
+
+    A file is replaced in one step and stays private; the keyring is written; an environment variable cannot be.
+    """
+    if source is None or source.env is not None:
+        return False
+    if source.keyring is not None:
+        service, _, account = source.keyring.partition("/")
+        _keyring("").set_password(service, account, value.get_secret_value())
+        return True
+    assert source.file is not None
+    path = source.file.expanduser()
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(value.get_secret_value() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _read_file(path: Path, place: str) -> SecretStr:
+    path = path.expanduser()
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise InvalidSettings(f"cannot read {path}: {reason}", place=place, hint="check the path") from error
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise InvalidSettings(
+            f"{path} can be read by others (mode {stat.S_IMODE(mode):04o})", place=place, hint=f"chmod 600 {path}"
+        )
+    if not text:
+        raise InvalidSettings(f"{path} is empty", place=place, hint="write the secret into the file")
+    return SecretStr(text)
+
+
+def _read_keyring(entry: str, place: str) -> SecretStr:
+    service, _, account = entry.partition("/")
+    if not service or not account:
+        raise InvalidSettings(f"{entry!r} is no keyring entry", place=place, hint="write `keyring: service/name`")
+    value = _keyring(place).get_password(service, account)
+    if not value:
+        raise InvalidSettings(
+            f"the keyring has no entry {entry!r}", place=place, hint=f"keyring set {service} {account}"
+        )
+    return SecretStr(value)
+
+
+def _keyring(place: str) -> Any:
+    try:
+        return importlib.import_module("keyring")
+    except ImportError as error:
+        raise InvalidSettings(
+            "the package `keyring` is not installed",
+            place=place,
+            hint="pip install keyring, or use {env: …} or {file: …}",
+        ) from error

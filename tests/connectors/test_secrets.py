@@ -1,0 +1,108 @@
+"""Secrets come from the environment, a private file or the keyring, and show nowhere."""
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from connectors.secrets import SecretSource, find_secret, need_secret, read_secret, store_secret
+from core.errors import InvalidSettings
+
+
+def private(path: Path, text: str = "s3cret\n", mode: int = 0o600) -> Path:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+def test_an_environment_variable() -> None:
+    assert read_secret(SecretSource(env="X"), environ={"X": " s3cret "}).get_secret_value() == "s3cret"
+
+
+def test_a_missing_variable_names_itself() -> None:
+    with pytest.raises(InvalidSettings, match="X is not set") as caught:
+        read_secret(SecretSource(env="X"), place="connections.crm.token", environ={})
+    assert caught.value.place == "connections.crm.token"
+    assert caught.value.hint == "export X=…"
+
+
+def test_a_private_file(tmp_path: Path) -> None:
+    assert read_secret(SecretSource(file=private(tmp_path / "token"))).get_secret_value() == "s3cret"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620])
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = private(tmp_path / "token", mode=mode)
+    with pytest.raises(InvalidSettings, match="can be read by others") as caught:
+        read_secret(SecretSource(file=path))
+    assert caught.value.hint == f"chmod 600 {path}"
+    assert "s3cret" not in str(caught.value)
+
+
+def test_missing_empty_and_binary_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match="cannot read"):
+        read_secret(SecretSource(file=tmp_path / "none"))
+    with pytest.raises(InvalidSettings, match="is empty"):
+        read_secret(SecretSource(file=private(tmp_path / "empty", " \n")))
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe\x00")
+    binary.chmod(0o600)
+    with pytest.raises(InvalidSettings, match="not a text file"):
+        read_secret(SecretSource(file=binary))
+
+
+def test_plain_text_in_the_settings_is_refused_without_repeating_it() -> None:
+    with pytest.raises(ValidationError) as caught:
+        SecretSource.model_validate("s3cret")
+    assert "s3cret" not in str(caught.value.errors(include_input=False, include_url=False, include_context=False))
+
+
+def test_exactly_one_source() -> None:
+    with pytest.raises(ValidationError, match="exactly one"):
+        SecretSource.model_validate({})
+    with pytest.raises(ValidationError, match="exactly one"):
+        SecretSource.model_validate({"env": "X", "file": "y"})
+
+
+def test_the_default_variable_is_made_of_connection_and_field() -> None:
+    environ = {"MIKOMI_MY_CRM_CLIENT_SECRET": "s3cret"}
+    found = find_secret("my-crm", "client_secret", None, environ=environ)
+    assert found is not None
+    assert found.get_secret_value() == "s3cret"
+    assert find_secret("my-crm", "client_secret", None, environ={}) is None
+    with pytest.raises(InvalidSettings) as caught:
+        need_secret("my-crm", "client_secret", None, environ={})
+    assert "MIKOMI_MY_CRM_CLIENT_SECRET" in caught.value.hint
+
+
+def test_a_rotated_secret_replaces_the_file_and_stays_private(tmp_path: Path) -> None:
+    source = SecretSource(file=private(tmp_path / "token"))
+    assert store_secret(source, SecretStr("rotated"))
+    assert read_secret(source).get_secret_value() == "rotated"
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+    assert not store_secret(SecretSource(env="X"), SecretStr("rotated"))
+    assert not store_secret(None, SecretStr("rotated"))
+
+
+def test_the_keyring_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[tuple[str, str], str] = {("mikomi", "crm"): "s3cret"}
+    fake = types.ModuleType("keyring")
+    fake.get_password = lambda service, name: kept.get((service, name))  # type: ignore[attr-defined]
+    fake.set_password = lambda service, name, value: kept.update({(service, name): value})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "keyring", fake)
+    source = SecretSource(keyring="mikomi/crm")
+    assert read_secret(source).get_secret_value() == "s3cret"
+    assert store_secret(source, SecretStr("rotated"))
+    assert kept[("mikomi", "crm")] == "rotated"
+    with pytest.raises(InvalidSettings, match="no entry"):
+        read_secret(SecretSource(keyring="mikomi/other"))
+    with pytest.raises(InvalidSettings, match="no keyring entry"):
+        read_secret(SecretSource(keyring="mikomi"))
+
+
+def test_without_the_package_the_keyring_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(InvalidSettings, match="not installed"):
+        read_secret(SecretSource(keyring="mikomi/crm"))
