@@ -54,6 +54,7 @@ record = Table(
     Column("kind", String(32), primary_key=True),
     Column("id", String(64), primary_key=True),
     Column("person_id", BigInteger),
+    Column("company_id", BigInteger),
     Column("account_id", String(64)),
     Column("owner_id", String(64)),
     Column("created_at", BigInteger, nullable=False),
@@ -63,6 +64,7 @@ record = Table(
     Column("fields", JSON, nullable=False),
     Column("emails", JSON, nullable=False),
     Column("links", JSON, nullable=False),
+    Column("absorbed", JSON, nullable=False),
     Column("consent", JSON, nullable=False),
     Column("answers", JSON, nullable=False),
     Column("written", JSON, nullable=False),
@@ -71,6 +73,12 @@ record = Table(
     Column("deleted_at", BigInteger),
     Index(None, "person_id"),
     Index(None, "system", "account_id"),
+    Index(
+        "ix_record_successor",
+        "successor_id",
+        sqlite_where=text("successor_id is not null"),
+        postgresql_where=text("successor_id is not null"),
+    ),
 )
 
 record_email = Table(
@@ -94,6 +102,15 @@ record_link = Table(
     Column("to_kind", String(32), primary_key=True),
     Column("to_id", String(64), primary_key=True),
     Index(None, "to_system", "to_kind", "to_id"),
+    sqlite_with_rowid=False,
+)
+
+touched = Table(
+    "touched",  # records and accounts whose stored facts changed since they were last resolved
+    metadata,
+    Column("system", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("id", String(64), primary_key=True),
     sqlite_with_rowid=False,
 )
 
@@ -228,6 +245,7 @@ person = Table(
     Column("recontact_on", Integer),  # day
     *(Column(name, Float if kind == "number" else Text) for name, kind in FIELD_TYPES.items()),
     Column("dirty", Boolean, nullable=False),  # inputs changed since the last score
+    Column("restated", Boolean, nullable=False),  # merged or split since the last score: the change is ours, not theirs
     Index("ix_person_company_id", "company_id"),
     Index("ix_person_dirty", "person_id", sqlite_where=text("dirty"), postgresql_where=text("dirty")),
     sqlite_autoincrement=True,
@@ -249,14 +267,15 @@ company = Table(
     sqlite_autoincrement=True,
 )
 
-ambiguity = Table(
-    "ambiguity",
+company_tie = Table(
+    "company_tie",  # what ties an account, or a record without one, to others of its company
     metadata,
-    Column("key", String(64), primary_key=True),  # digest of reason and records
-    Column("reason", String(64), nullable=False),
-    Column("records", JSON, nullable=False),
-    Column("detail", Text, nullable=False),
-    Column("found_at", BigInteger, nullable=False),
+    Column("tie", String(255), primary_key=True),
+    Column("system", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Index(None, "system", "kind", "id"),
+    sqlite_with_rowid=False,
 )
 
 score = Table(
@@ -284,8 +303,8 @@ handover = Table(
     "handover",
     metadata,
     Column("person_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("name", String(64), primary_key=True),
-    Column("number", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     Column("system", String(64)),  # the record that got the task; none for a seeded episode
     Column("kind", String(32)),
@@ -293,6 +312,13 @@ handover = Table(
     Column("at", BigInteger, nullable=False),
     Column("armed", Boolean, nullable=False),  # false until the score fell below rearm_below
     Column("seeded", Boolean, nullable=False),
+)
+
+unassigned = Table(
+    "unassigned",  # people who should be offered and whom nobody can take
+    metadata,
+    Column("person_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
 )
 
 # --- what we owe: the outbox -----------------------------------------------------------------------------------------
@@ -319,8 +345,18 @@ outbox = Table(
     Column("crm_id", String(64)),
     Column("code", String(64)),
     Column("message", Text),
-    Index(None, "system", "state", "due_at"),
+    Index(None, "state", "system", "effect", "due_at"),
     Index(None, "person_id"),
+    # one row of owed values per record
+    Index(
+        "uq_outbox_fields",
+        "system",
+        "kind",
+        "id",
+        unique=True,
+        sqlite_where=text("effect = 'fields'"),
+        postgresql_where=text("effect = 'fields'"),
+    ),
     sqlite_autoincrement=True,
 )
 

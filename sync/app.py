@@ -1,0 +1,80 @@
+"""The composition root: the one place where settings become objects."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from connectors import Connector, open_connector
+from connectors.mapping import Usage
+from core.errors import InvalidRulebook, InvalidSettings
+from core.records import FIELD_TYPES, HUMAN_KINDS
+from core.rulebook import Rulebook, check_timezone, fields_needed, kinds_needed, load_rulebook
+from sync.settings import Loaded, load_settings
+from sync.state import State, open_state
+
+IDENTITY_FIELDS = frozenset({"email", "last_name", "first_name", "title", "company", "website", "corporate_number"})
+"""Always read: who somebody is, and what a task calls them."""
+
+
+class App:
+    """Everything one command needs, built when first asked for. Nothing is opened by making one."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        return load_settings(self.file)
+
+    @cached_property
+    def rulebook(self) -> Rulebook:
+        """The rulebook the settings name.
+
+        Raises:
+            InvalidRulebook: with file, line and field of each mistake.
+
+        """
+        path = self.loaded.rulebook_file
+        try:
+            text = path.read_text("utf-8")
+        except FileNotFoundError as error:
+            place = self.loaded.place("rulebook")
+            raise InvalidSettings(f"there is no rulebook {path}", place=place, hint="mikomi init") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidRulebook(f"cannot read {path}: {error}", hint="a rulebook is one UTF-8 YAML file") from error
+        rulebook = load_rulebook(text, source=str(path))
+        check_timezone(rulebook, self.loaded.settings.timezone)
+        return rulebook
+
+    @cached_property
+    def connectors(self) -> Mapping[str, Connector]:
+        """All connections of the settings, by name; building them makes no call."""
+        settings = self.loaded.settings
+        usage = usage_of(self.rulebook)
+        return {
+            name: open_connector(name, section, zone=settings.zone, usage=usage, language=settings.language)
+            for name, section in settings.connections.items()
+        }
+
+    @contextmanager
+    def state(self, *, create: bool = True) -> Iterator[State]:
+        state = open_state(self.loaded.state_url, create=create)
+        try:
+            yield state
+        finally:
+            state.close()
+
+    def close(self) -> None:
+        for connector in self.__dict__.get("connectors", {}).values():
+            connector.close()
+
+
+def usage_of(rulebook: Rulebook) -> Usage:
+    """What the rules and identity need from the CRMs; streams that nobody uses are not read."""
+    fields = fields_needed(rulebook)
+    return Usage(
+        fields=(fields | IDENTITY_FIELDS) & frozenset(FIELD_TYPES),
+        kinds=kinds_needed(rulebook) | HUMAN_KINDS,
+        history=(fields - {"title_rank"}) | ({"title"} if "title_rank" in fields else set()) | {"stage"},
+    )

@@ -1,0 +1,196 @@
+"""Settings: one YAML file plus the environment, read once at the edge. Unknown keys are refused, with their line.
+
+Every key can be given as `MIKOMI_<KEY>` (nested keys with `__`), which wins over the file; lists and maps as JSON.
+Connections are kept unread here: each vendor's folder validates its own, so sync never learns a vendor's field names.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core.errors import InvalidSettings
+from core.records import ACTIVITY_KINDS
+from core.yamltext import Source, dotted, read_source
+
+DEFAULT_FILE = "mikomi.yaml"
+
+Stage = Literal["observe", "fields", "all"]
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{name!r} is no IANA time zone; for example Asia/Tokyo") from error
+    return name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Deliver(_Section):
+    """When a changed score is written back."""
+
+    delta: int = Field(3, ge=1, le=100, description="points of difference that are worth a write")
+    refresh_days: int = Field(7, ge=1, le=90, description="write rows whose content differs at least this often")
+
+
+class Tasks(_Section):
+    """Who gets hand-over tasks, and where."""
+
+    systems: tuple[str, ...] = Field((), description="connections in the order in which a person's task is placed")
+    fallback_owner: Mapping[str, str] = Field(
+        {}, description="connection to the user id for people without an active owner"
+    )
+
+
+class Identity(_Section):
+    """How records become people."""
+
+    order: tuple[str, ...] = Field((), description="connection/kind in the order in which attributes are believed")
+
+
+class Calendar(_Section):
+    """Working days for due dates."""
+
+    country: str = "JP"
+    closures: tuple[date, ...] = Field((), description="company holidays besides the country's")
+
+
+class Settings(BaseSettings):
+    """The whole configuration. `mikomi init` writes a commented file with these keys."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MIKOMI_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    state: str = "sqlite:///mikomi.sqlite3"
+    timezone: Annotated[str, AfterValidator(_zone)] = "Asia/Tokyo"
+    language: Literal["ja", "en"] = "ja"
+    rulebook: str = "rulebook.yaml"
+    stage: Stage = "observe"
+    connections: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
+    deliver: Deliver = Deliver()
+    tasks: Tasks = Tasks()
+    identity: Identity = Identity()
+    signals: Mapping[str, str] = Field({}, description="activity kind to the connection that is its source")
+    calendar: Calendar = Calendar()
+
+    @field_validator("connections")
+    @classmethod
+    def _connections(cls, value: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+        for name, section in value.items():
+            if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or len(name) > 40:
+                raise ValueError(f"connection name {name!r}: use up to 40 letters, digits, - and _")
+            if "vendor" not in section:
+                raise ValueError(f"connection {name!r} names no vendor: add `vendor: salesforce` or `vendor: hubspot`")
+        return value
+
+    @field_validator("signals")
+    @classmethod
+    def _signals(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        if unknown := sorted(set(value) - set(ACTIVITY_KINDS)):
+            raise ValueError(f"unknown signal {', '.join(unknown)}; one of {', '.join(ACTIVITY_KINDS)}")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+
+class Loaded(BaseModel):
+    """Settings with what belongs to their file: where it lies, and the line of every key for errors."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, frozen=True)
+
+    settings: Settings
+    file: Path
+    source: Source
+
+    def place(self, *path: str | int) -> str:
+        """`mikomi.yaml:12: connections.hubspot` for an error message."""
+        return _place(self.file, self.source, path)
+
+    @property
+    def state_url(self) -> str:
+        """The state URL, a relative SQLite path taken from the settings file's folder."""
+        url = self.settings.state
+        prefix = "sqlite:///"
+        if url.startswith(prefix) and not url.startswith(prefix + "/") and ":memory:" not in url:
+            return f"{prefix}{(self.file.parent / url.removeprefix(prefix)).absolute()}"
+        return url
+
+    @property
+    def rulebook_file(self) -> Path:
+        return self.file.parent / self.settings.rulebook
+
+
+def settings_path(given: str | None) -> Path:
+    """The file to read: the given one, `MIKOMI_CONFIG`, or `mikomi.yaml` here."""
+    return Path(given or os.environ.get("MIKOMI_CONFIG") or DEFAULT_FILE)
+
+
+def load_settings(path: Path) -> Loaded:
+    """Read and validate.
+
+    Raises:
+        InvalidSettings: with file, line and key of every mistake.
+
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise InvalidSettings(f"there is no settings file {path}", hint="mikomi init") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"cannot read {path}: {error}", hint="the settings are one UTF-8 YAML file") from error
+    source = read_source(text)
+    if source.problems:
+        lines = [f"{_place(path, None, (), p.line)}{f': {p.field}' if p.field else ''}: {p.message}" for p in source.problems]
+        raise InvalidSettings("\n".join(lines), hint="correct the lines above; `mikomi init` shows every key")
+    if not isinstance(source.value, dict):
+        raise InvalidSettings("the settings are a map of keys", place=f"{path}:1", hint="mikomi init")
+    try:
+        settings = Settings(**source.value)
+    except ValidationError as error:
+        raise _explain(error, path, source) from error
+    return Loaded(settings=settings, file=path, source=source)
+
+
+def _explain(error: ValidationError, file: Path, source: Source) -> InvalidSettings:
+    """All mistakes of one file in one message, each with its line."""
+    known = ", ".join(Settings.model_fields)
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        path = tuple(problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"unknown key; known here: {known}" if len(path) == 1 else "unknown key"
+        lines.append(f"{_place(file, source, path)}: {message}")
+    return InvalidSettings("\n".join(lines), hint="correct the lines above; `mikomi init` shows every key")
+
+
+def _place(file: Path, source: Source | None, path: tuple[str | int, ...], line: int = 1) -> str:
+    at = source.line(path) if source is not None else line
+    return f"{file}:{at}" + (f": {dotted(path)}" if path else "")

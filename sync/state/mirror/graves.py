@@ -1,0 +1,62 @@
+"""What is gone: deleted, merged and converted records, deleted rows."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, select, update
+
+from core.records import RecordRef, Tombstone
+from sync.state import schema as t
+from sync.state.mirror.activities import source_codes
+from sync.state.mirror.marks import PERSON_KINDS, mark_dirty, touch
+
+
+def keep_tombstones(connection: Connection, stones: Sequence[Tombstone]) -> int:
+    changed = 0
+    for stone in stones:
+        if stone.ref.kind in PERSON_KINDS:
+            changed += _bury_record(connection, stone)
+        elif stone.ref.kind in {"account", "deal"}:
+            table = t.account if stone.ref.kind == "account" else t.deal
+            where = (table.c.system == stone.ref.system, table.c.id == stone.ref.id, table.c.deleted_at.is_(None))
+            if connection.execute(update(table).where(*where).values(deleted_at=stone.at)).rowcount:
+                touch(connection, [stone.ref])
+                changed += 1
+        else:
+            changed += _withdraw(connection, stone.ref)
+    return changed
+
+
+def _bury_record(connection: Connection, stone: Tombstone) -> int:
+    successor = stone.successor
+    where = (t.record.c.system == stone.ref.system, t.record.c.kind == stone.ref.kind, t.record.c.id == stone.ref.id)
+    done = connection.execute(
+        update(t.record)
+        .where(*where, t.record.c.deleted_at.is_(None))
+        .values(
+            deleted_at=stone.at,
+            successor_kind=successor.kind if successor else None,
+            successor_id=successor.id if successor else None,
+        )
+    ).rowcount
+    if done:
+        touch(connection, [stone.ref, *([successor] if successor else [])])
+    return done
+
+
+def _withdraw(connection: Connection, ref: RecordRef) -> int:
+    """A deleted activity or deal-role row: it never happened."""
+    changed = 0
+    code = source_codes(connection, ()).get((ref.system, ref.kind))
+    if code is not None:
+        where = (t.activity.c.source == code, t.activity.c.source_id == ref.id)
+        people = set(connection.execute(select(t.activity.c.person_id).where(*where)).scalars())
+        if people:
+            changed += connection.execute(delete(t.activity).where(*where)).rowcount
+            mark_dirty(connection, people)
+    where_role = (t.deal_role.c.system == ref.system, t.deal_role.c.source_id == ref.id)
+    deals = connection.execute(select(t.deal_role.c.deal).where(*where_role)).scalars().all()
+    if deals:
+        connection.execute(delete(t.deal_role).where(*where_role))
+        touch(connection, [RecordRef(ref.system, "deal", deal) for deal in deals])
+        changed += len(deals)
+    return changed

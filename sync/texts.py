@@ -1,0 +1,32 @@
+"""Words for people, in the settings' language. Message ids are the English texts; `locale/ja.po` holds the Japanese.
+
+say = speaker("ja")
+say("{count} people scored", count=12)
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+Say = Callable[..., str]
+
+
+def speaker(language: str) -> Say:
+    """A function from (message id, values) to a sentence; what has no translation is said in English."""
+    words: Mapping[str, str] = {} if language == "en" else _catalog(language)
+
+    def say(message: str, /, **values: Any) -> str:
+        text = words.get(message, message)
+        return text.format(**values) if values else text
+
+    return say
+
+
+@cache
+def _catalog(language: str) -> Mapping[str, str]:
+    from babel.messages.pofile import read_po
+
+    with files("sync").joinpath("locale", f"{language}.po").open("rb") as stream:
+        catalog = read_po(stream, locale=language)
+    return {str(m.id): str(m.string) for m in catalog if m.id and m.string and not m.fuzzy}

@@ -1,0 +1,102 @@
+"""The outbox: the latest values win, a key is owed once for ever, a claim is won once."""
+
+from sqlalchemy import select
+
+from core.records import RecordRef
+from sync.state import State, outbox
+from sync.state import schema as t
+
+REF = RecordRef("salesforce", "contact", "003A")
+PAYLOAD = {"values": {"score": 80, "band": "A"}, "reason_key": "r"}
+
+
+def want(state: State, score: int) -> bool:
+    with state.begin() as connection:
+        payload = {"values": {"score": score}, "reason_key": "r"}
+        return outbox.want_fields(connection, REF, 1, payload, now=1)
+
+
+def rows(state: State) -> list[tuple[str, int, object]]:
+    with state.read() as connection:
+        found = connection.execute(select(t.outbox.c.state, t.outbox.c.version, t.outbox.c.payload)).all()
+        return [(state, version, payload["values"]) for state, version, payload in found]
+
+
+def claim(state: State) -> list[outbox.Entry]:
+    with state.begin() as connection:
+        return outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=5)
+
+
+def test_the_latest_values_win(state: State) -> None:
+    assert want(state, 50)
+    assert want(state, 60)
+    assert not want(state, 60)
+    assert rows(state) == [("new", 2, {"score": 60})]
+
+
+def test_a_claim_is_won_once(state: State) -> None:
+    want(state, 50)
+    assert len(claim(state)) == 1
+    assert claim(state) == []
+    assert rows(state)[0][0] == "unknown"
+
+
+def test_what_was_owed_meanwhile_is_still_owed(state: State) -> None:
+    want(state, 50)
+    (entry,) = claim(state)
+    want(state, 60)
+    with state.begin() as connection:
+        outbox.settle_done(connection, [(entry, None)], now=6)
+        known = outbox.acknowledged(connection, [REF])
+    assert rows(state) == [("new", 2, {"score": 60})]
+    assert known[REF]["values"] == {"score": 50}
+
+
+def test_a_dead_run_leaves_its_claims_to_the_next(state: State) -> None:
+    want(state, 50)
+    claim(state)
+    with state.begin() as connection:
+        assert outbox.reclaim(connection, "salesforce", now=5) == 1
+    assert len(claim(state)) == 1
+
+
+def test_one_key_is_owed_once_for_ever(state: State) -> None:
+    task = {"owner_id": "005", "subject": "s", "body": "b", "due": 1, "priority": "high"}
+    with state.begin() as connection:
+        assert outbox.want_task(connection, REF, 1, "mk1-a", task, now=1)
+        assert not outbox.want_task(connection, REF, 1, "mk1-a", task, now=2)
+        (entry,) = outbox.claim(connection, "salesforce", outbox.TASK, 10, now=5)
+        outbox.settle_done(connection, [(entry, "00T1")], now=6)
+        assert not outbox.want_task(connection, REF, 1, "mk1-a", task, now=7)
+        assert outbox.claim(connection, "salesforce", outbox.TASK, 10, now=9) == []
+
+
+def test_a_refused_row_waits_its_time(state: State) -> None:
+    want(state, 50)
+    (entry,) = claim(state)
+    with state.begin() as connection:
+        outbox.settle_later(connection, [entry], due_at=100, code="UNABLE_TO_LOCK_ROW", message="locked")
+    assert claim(state) == []
+    with state.begin() as connection:
+        assert len(outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=100)) == 1
+
+
+def test_a_dead_row_is_kept_with_its_reason(state: State) -> None:
+    want(state, 50)
+    (entry,) = claim(state)
+    with state.begin() as connection:
+        outbox.settle_dead(
+            connection, entry, state="dead", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="no", now=6
+        )
+    with state.read() as connection:
+        (dead,) = outbox.dead(connection)
+    assert (dead.code, dead.message) == ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no")
+
+
+def test_a_dead_row_lives_again_when_it_owes_something_else(state: State) -> None:
+    want(state, 50)
+    (entry,) = claim(state)
+    with state.begin() as connection:
+        outbox.settle_dead(connection, entry, state="dead", code="X", message="", now=6)
+    assert want(state, 70)
+    assert rows(state) == [("new", 2, {"score": 70})]

@@ -1,0 +1,137 @@
+"""Killed anywhere and run again: no second task, nothing lost. In process at every commit; as a process by SIGKILL."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from sandbox import Sandbox
+from sync.state import State
+from sync.state import schema as t
+from tests.sync.practice import Practice, control, people_by_record
+
+
+class Crash(BaseException):
+    """The process is gone: nothing that was not committed happened."""
+
+
+@contextmanager
+def crash_at(monkeypatch: pytest.MonkeyPatch, commit: int, *, before_commit: bool) -> Iterator[None]:
+    """Die at the given commit of the run: just before it, or just after."""
+    begin, seen = State.begin, [0]
+
+    @contextmanager
+    def begin_or_die(self: State) -> Iterator[Connection]:
+        seen[0] += 1
+        dying = seen[0] == commit
+        with begin(self) as connection:
+            yield connection
+            if dying and before_commit:
+                raise Crash
+        if dying:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "begin", begin_or_die)
+        yield
+
+
+def assert_consistent(practice: Practice) -> None:
+    """One task a hand-over in the CRMs, under its key; every record shows its person's score."""
+    keys = [task["Mikomi_Key__c"] for task in practice.salesforce_tasks()]
+    keys += [task["properties"]["mikomi_key"] for task in practice.hubspot_tasks()]
+    assert len(keys) == len(set(keys))
+    owed = {row["key"]: row["state"] for row in practice.rows(t.outbox, t.outbox.c.effect == "task")}
+    assert owed == dict.fromkeys(keys, "done")
+    episodes = [row for row in practice.rows(t.handover) if row["state"] == "offered" and not row["seeded"]]
+    assert len(episodes) == len(keys)
+    assert {row["state"] for row in practice.rows(t.outbox)} == {"done"}
+    scores = {row["person_id"]: row["total"] for row in practice.rows(t.score)}
+    people = people_by_record(practice)
+    for kind in ("Lead", "Contact"):
+        for row in practice.soql(f"SELECT Id, Mikomi_Score__c FROM {kind} WHERE Mikomi_Score__c != null"):
+            ref = f"salesforce/{kind.lower()}/{row['Id']}"
+            assert abs(row["Mikomi_Score__c"] - scores[people[ref]]) < 3  # delta: smaller changes wait
+    live = {f"{row['system']}/{row['kind']}/{row['id']}" for row in practice.rows(t.acknowledged)}
+    alive = practice.rows(t.record, t.record.c.deleted_at.is_(None), t.record.c.successor_id.is_(None))
+    assert {f"{row['system']}/{row['kind']}/{row['id']}" for row in alive} == live
+
+
+def test_a_crash_at_every_commit_converges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(seed=11, people=24, limits=False) as box:
+        practice = Practice(box, tmp_path, stage="all")
+        practice.setup()
+        crashes = 0
+        for commit in range(1, 400):
+            try:
+                with crash_at(monkeypatch, commit, before_commit=commit % 2 == 0):
+                    practice.sync()
+                break
+            except Crash:
+                crashes += 1
+        assert crashes > 10
+        assert_consistent(practice)
+        practice.wait()
+        assert practice.sync().fields_owed == 0
+
+
+def test_a_lost_answer_makes_no_second_task(tmp_path: Path) -> None:
+    """The CRM commits, the answer never comes: the write is repeated and changes nothing."""
+    with Sandbox(seed=11, people=60, limits=False) as box:
+        practice = Practice(box, tmp_path, stage="all")
+        practice.setup()
+        lost = {"kind": "drop_after", "times": 2, "method": "POST"}
+        control(box.salesforce.url, "POST", "faults", {**lost, "path": "composite"})
+        control(box.hubspot.url, "POST", "faults", {**lost, "path": "tasks/batch|contacts/batch/update"})
+        practice.sync()
+        control(box.salesforce.url, "DELETE", "faults")
+        control(box.hubspot.url, "DELETE", "faults")
+        practice.sync()
+        assert_consistent(practice)
+
+
+def test_killed_processes_leave_no_trace(tmp_path: Path) -> None:
+    with Sandbox(seed=12, people=60, limits=False) as box:
+        practice = Practice(box, tmp_path, stage="all")
+        practice.setup()
+        slow = {"kind": "delay", "seconds": 1.5, "times": None, "path": "composite|batch/update|batch/upsert"}
+        for url in (box.salesforce.url, box.hubspot.url):
+            control(url, "POST", "faults", slow)
+        command = [sys.executable, "-m", "sync.cli", "sync", "-c", str(practice.config_file)]
+        killed = 0
+        for _ in range(2):
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ)
+            )
+            deadline = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < deadline:
+                written = [row for row in _outbox(practice) if row["state"] == "unknown"]
+                if written:  # in the middle of writing
+                    process.send_signal(signal.SIGKILL)
+                    killed += 1
+                    break
+                time.sleep(0.05)
+            process.wait(timeout=60)
+        for url in (box.salesforce.url, box.hubspot.url):
+            control(url, "DELETE", "faults")
+        practice.sync()
+        assert killed == 2
+        assert_consistent(practice)
+
+
+def _outbox(practice: Practice) -> list[dict[str, object]]:
+    if not (practice.folder / "mikomi.sqlite3").exists():
+        return []
+    try:
+        return [dict(row) for row in practice.rows(t.outbox)]
+    except Exception as error:  # the process is just creating the tables
+        if "no such table" in str(error) or "locked" in str(error):
+            return []
+        raise
