@@ -1,0 +1,209 @@
+"""The score engine: facts from the state database, a compiled rulebook, scores out. Reads no clock; writes nothing."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from core.records import DAY_MS, Day, Millis, local_day
+from core.rulebook import Rulebook
+from core.scoring import Line, choose_reasons, from_stored, reason_key
+from sync.engine.scored import Scored
+from sync.state import State
+from sync.state import schema as t
+from sync.state.rows import chunks
+
+if TYPE_CHECKING:
+    from sync.engine.session import PlanSql, Session
+
+TREND_MS = 7 * DAY_MS
+BATCH = 5_000
+"""People per batch handed out: what is planned in one transaction."""
+ASKED = 20_000
+"""People whose lines a full pass computes at once: every such step looks over all activities again."""
+
+_SHOWN = ("total", "priority", "fit", "engagement", "relationship", "withheld", "band")
+
+
+class ScoreEngine:
+    """Scores people of one state database with one rulebook.
+
+    Args:
+        state: the open state database; only read.
+        rulebook: what to score with.
+        zone: the settings' time zone, in which days are counted.
+        memory_limit: of the full pass; the process needs about 0.2 GB more.
+    """
+
+    def __init__(self, state: State, rulebook: Rulebook, zone: tzinfo, *, memory_limit: str = "1GB") -> None:
+        self._state = state
+        self._rulebook = rulebook
+        self._zone = zone
+        self._memory_limit = memory_limit
+        self._warm: Session | None = None
+
+    def close(self) -> None:
+        """Give the warm session's memory back; the engine may be used again."""
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
+
+    def score_people(self, ids: Sequence[int], as_of: Millis) -> list[Scored]:
+        """Scores with lines and reasons of some people, as of a moment; ids that nobody has are left out."""
+        from sync.engine.fetch import fetch_facts
+        from sync.engine.needs import needs_of
+        from sync.engine.session import PREPARED, Session, compiled
+
+        sql = compiled(self._rulebook)
+        if self._warm is None:
+            self._warm = Session(memory_limit="512MB", threads=1)
+            self._warm.install(sql)
+            self._warm.prepare(sql)
+        session = self._warm
+        earliest = as_of - TREND_MS
+        with self._state.read() as connection:
+            facts = fetch_facts(
+                connection,
+                needs_of(self._rulebook),
+                ids,
+                earliest=earliest,
+                earliest_day=local_day(earliest, self._zone),
+                zone=self._zone,
+            )
+        for name, rows in facts.items():
+            session.replace(name, rows)
+        wanted = set(ids)
+        people = [row["person_id"] for row in facts["person"] if row["person_id"] in wanted]
+        session.replace("snapshot", [row for person in people for row in self._moments(person, as_of)])
+        session.replace("asked", [self._moments(person, as_of)[0] for person in people])
+        session.score(PREPARED)
+        lines = lines_by_snapshot(session.lines(PREPARED))
+        today = local_day(as_of, self._zone)
+        return [_with_lines(row, lines, today) for rows in session.batches(as_of, BATCH) for row in rows]
+
+    def score_all(
+        self, as_of: Millis, on_progress: Callable[[int, int], None] | None = None, *, trend: bool = True
+    ) -> Iterator[list[Scored]]:
+        """Scores of everyone, in batches of ascending person ids.
+
+        Lines are computed for those whose score changed since the last one stored, who were touched, or who were last
+        scored with other rules; the others keep their stored reasons.
+
+        Args:
+            on_progress: called with (people done, people in all) after every batch.
+            trend: without it every trend is `unknown`, and the pass is about half as long.
+        """
+        from sync.engine.load import spill_folder
+        from sync.engine.session import Session, compiled
+
+        sql = compiled(self._rulebook)
+        with (
+            spill_folder(self._state.url) as folder,
+            closing(Session(memory_limit=self._memory_limit, spill=folder)) as session,
+        ):
+            session.install(sql)
+            count = self._load(session, as_of, trend=trend)
+            session.score(sql)
+            done = 0
+            for rows in session.batches(as_of, ASKED):
+                for batch in chunks(self._batch(session, sql, rows, as_of), BATCH):
+                    yield batch
+                    done += len(batch)
+                    if on_progress is not None:
+                        on_progress(done, count)
+
+    def _load(self, session: "Session", as_of: Millis, *, trend: bool) -> int:
+        from sync.engine.load import load_everything
+        from sync.engine.needs import needs_of
+
+        moments = [as_of, as_of - TREND_MS] if trend else [as_of]
+        return load_everything(
+            session,
+            self._state,
+            needs_of(self._rulebook),
+            moments=[(at, local_day(at, self._zone)) for at in moments],
+            zone=self._zone,
+        )
+
+    def _batch(
+        self, session: "Session", sql: "PlanSql", rows: Sequence[Mapping[str, Any]], as_of: Millis
+    ) -> list[Scored]:
+        stored = self._stored([row["person_id"] for row in rows])
+        changed = [row["person_id"] for row in rows if self._differs(row, stored.get(row["person_id"]), sql)]
+        session.replace("asked", [self._moments(person, as_of)[0] for person in changed])
+        lines = lines_by_snapshot(session.lines(sql)) if changed else {}
+        asked, today = set(changed), local_day(as_of, self._zone)
+        result = []
+        for row in rows:
+            if row["person_id"] in asked:
+                result.append(_with_lines(row, lines, today))
+            else:
+                before = stored[row["person_id"]]
+                reasons = tuple(from_stored(reason) for reason in before["reasons"])
+                result.append(_scored(row, before["reason_key"], reasons, None))
+        return result
+
+    def _stored(self, ids: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+        columns = [t.score.c[name] for name in ("person_id", "digest", "reason_key", "reasons", *_SHOWN)]
+        found: dict[int, Mapping[str, Any]] = {}
+        with self._state.read() as connection:
+            for part in chunks(ids):
+                query = (
+                    select(*columns, t.person.c.dirty)
+                    .join(t.person, t.person.c.person_id == t.score.c.person_id)
+                    .where(t.score.c.person_id.in_(part))
+                )
+                found |= {row["person_id"]: row for row in connection.execute(query).mappings()}
+        return found
+
+    @staticmethod
+    def _differs(row: Mapping[str, Any], before: Mapping[str, Any] | None, sql: "PlanSql") -> bool:
+        if before is None or before["dirty"] or before["digest"] != sql.plan.digest:
+            return True
+        return any(row[name] != before[name] for name in _SHOWN)
+
+    def _moments(self, person_id: int, as_of: Millis) -> list[dict[str, int]]:
+        """A person's snapshots: now (even number) and a trend's distance before (odd number)."""
+        return [
+            {
+                "snapshot_id": 2 * person_id + number,
+                "person_id": person_id,
+                "as_of": at,
+                "day": local_day(at, self._zone),
+            }
+            for number, at in enumerate((as_of, as_of - TREND_MS))
+        ]
+
+
+def lines_by_snapshot(rows: Sequence[Mapping[str, Any]]) -> dict[int, list[Line]]:
+    """Lines as values, by snapshot, in a fixed order."""
+    found: dict[int, list[Line]] = {}
+    for row in rows:
+        line = Line(
+            row["rule_id"], row["dimension"], row["kind"], row["milli"], row["newest_day"], row["count"], row["machine"]
+        )
+        found.setdefault(row["snapshot_id"], []).append(line)
+    for lines in found.values():
+        lines.sort(key=lambda line: (line.dimension, line.rule_id, line.kind))
+    return found
+
+
+def _with_lines(row: Mapping[str, Any], lines: Mapping[int, list[Line]], today: Day) -> Scored:
+    mine = tuple(lines.get(row["snapshot_id"], ()))
+    return _scored(row, reason_key(mine), choose_reasons(mine, today), mine)
+
+
+def _scored(row: Mapping[str, Any], key: str, reasons: tuple[Any, ...], lines: tuple[Line, ...] | None) -> Scored:
+    return Scored(
+        person_id=row["person_id"],
+        as_of=row["as_of"],
+        **{name: row[name] for name in _SHOWN},
+        missing=row["missing"],
+        trend=row["trend"],
+        last_human_at=row["last_human_at"],
+        reason_key=key,
+        reasons=reasons,
+        lines=lines,
+    )

@@ -1,0 +1,116 @@
+"""The daily pass: everyone's facts, streamed from the state database into DuckDB.
+
+SQLite goes through ADBC, which hands over columns without a Python object per value. It guesses types from the first
+rows, so every column is given a type that cannot be misread: text is never null (empty means unknown in the fact
+tables), and absent numbers are a value that no fact has. PostgreSQL goes through SQLAlchemy's server-side rows.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Select, String, func, literal, select
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import make_url
+
+from core.records import Day, Millis
+from sync.engine.fetch import fetch_deals
+from sync.engine.history import load_changes, stored_fields, trace_changes
+from sync.engine.needs import Needs
+from sync.engine.session import Session, arrow_schema
+from sync.state import State
+from sync.state import schema as t
+
+ROWS = 65_536
+ABSENT = -(2**53)
+"""Stands for an absent number on the way: far outside every stamp, day, count or amount."""
+
+_PERSON = ("person_id", "company_id", "created_at", "first_known_at", "opted_out", "recontact_on")
+_ACTIVITY = ("person_id", "kind", "occurred_at", "known_at", "day", "suspect")
+
+
+@contextmanager
+def spill_folder(url: str) -> Iterator[Path]:
+    """A folder for DuckDB's temporary files beside the SQLite database (same disk, same care); removed afterwards."""
+    parsed = make_url(url)
+    beside = None
+    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        beside = Path(str(parsed.database)).resolve().parent
+    with tempfile.TemporaryDirectory(prefix=".mikomi-score-", dir=beside) as folder:
+        yield Path(folder)
+
+
+def load_everything(
+    session: Session, state: State, needs: Needs, *, moments: Sequence[tuple[Millis, Day]], zone: tzinfo
+) -> int:
+    """Fill every fact table and `snapshot` (one row per person and moment). Returns the number of people."""
+    fields = sorted({*needs.fields, *stored_fields(needs.fields)})
+    person = [t.person.c[name] for name in (*_PERSON, *fields)]
+    a = t.activity.c
+    activity = [a[name] for name in (*_ACTIVITY, *needs.properties)]
+    twin = a.duplicate_of.is_not(None).label("duplicate")
+    activities = select(*_safe(activity), twin).where(a.person_id > 0, a.kind.in_(needs.kinds))
+    _stream(session, state, "person", select(*_safe(person)), _absent(person))
+    _stream(session, state, "activity", activities.order_by(a.person_id), _absent(activity))
+    with state.read() as connection:
+        if needs.deals:
+            deals, roles = fetch_deals(connection, zone, None, None)
+            session.replace("deal", deals)
+            session.replace("deal_person", roles)
+        if needs.fields:
+            changes = list(load_changes(connection, needs.fields, min(at for at, _ in moments)))
+            people = session.people({row["person_id"] for row in changes}, fields)
+            session.replace("change", trace_changes(changes, people, needs.fields))
+    return session.take_snapshots(moments)
+
+
+def _safe(columns: Sequence[Any]) -> list[Any]:
+    return [
+        func.coalesce(column, "" if isinstance(column.type, String) else literal(ABSENT)).label(column.name)
+        if column.nullable
+        else column
+        for column in columns
+    ]
+
+
+def _stream(session: Session, state: State, name: str, query: Select[Any], absent: Sequence[str]) -> None:
+    """Append a query's rows to a fact table; `absent` are the columns in which `ABSENT` stands for null."""
+    columns = [column.name for column in query.selected_columns]
+    chosen = (f'NULLIF("{c}", {ABSENT}) AS "{c}"' if c in absent else f'"{c}"' for c in columns)
+    with _reader(state, name, query, columns) as reader:
+        session.append(name, reader, chosen=", ".join(chosen))
+
+
+def _absent(columns: Sequence[Any]) -> list[str]:
+    return [column.name for column in columns if column.nullable and not isinstance(column.type, String)]
+
+
+@contextmanager
+def _reader(state: State, name: str, query: Select[Any], columns: Sequence[str]) -> Iterator[Any]:
+    parsed = make_url(state.url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        import adbc_driver_sqlite.dbapi as adbc
+
+        compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+        with adbc.connect(str(parsed.database)) as source, source.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(ROWS)})
+            cursor.execute(str(compiled))
+            yield cursor.fetch_record_batch()
+        return
+    schema = pa.schema([(column, _wire_type(name, column)) for column in columns])
+    with state.engine.connect().execution_options(stream_results=True, yield_per=ROWS) as connection:
+        result = connection.execute(query)
+        batches = (
+            pa.RecordBatch.from_pylist([dict(row) for row in part], schema=schema)
+            for part in result.mappings().partitions()
+        )
+        yield pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _wire_type(name: str, column: str) -> pa.DataType:
+    kind = arrow_schema(name, [column]).field(column).type
+    return pa.int64() if pa.types.is_integer(kind) else kind

@@ -1,0 +1,160 @@
+"""The engine on a real state database: small batches, the full pass and the oracle say the same."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+
+from core.records import DAY_MS, local_day
+from core.rulebook import Rulebook, load_rulebook, scoring_digest, template_text
+from core.scoring import as_stored
+from sync.engine import Scored, ScoreEngine
+from sync.state import State, open_state
+from sync.state import schema as t
+from tests.core.scoring.oracle import Oracle
+from tests.core.scoring.worlds import NOW, ZONE, facts_of
+from tests.sync.engine.worlds import store_world
+
+World = dict[str, list[dict[str, Any]]]
+PEOPLE = 30
+
+
+@pytest.fixture(scope="module")
+def book() -> Rulebook:
+    text = template_text("b2b-japan-standard")
+    return load_rulebook(
+        text.replace("ここにターゲット業種1を記入", "製造業").replace("ここにターゲット業種2を記入", "IT")
+    )
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    world = facts_of(5, people=PEOPLE)
+    world["change"] = []
+    for deal in world["deal"]:
+        if not (deal["won"] or deal["lost"]):
+            deal["closed_at"] = deal["closed_day"] = None
+    return world
+
+
+@pytest.fixture(scope="module")
+def filled(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+    state = open_state(f"sqlite:///{tmp_path_factory.mktemp('engine') / 'state.db'}")
+    store_world(state, world)
+    yield state
+    state.close()
+
+
+def everyone(engine: ScoreEngine, as_of: int = NOW) -> list[Scored]:
+    return [score for batch in engine.score_all(as_of) for score in batch]
+
+
+@pytest.mark.parametrize("as_of", [NOW, NOW - 30 * DAY_MS])
+def test_both_ways_and_the_oracle_agree(filled: State, world: World, book: Rulebook, as_of: int) -> None:
+    engine = ScoreEngine(filled, book, ZONE)
+    some = engine.score_people(range(1, PEOPLE + 1), as_of)
+    assert some == everyone(engine, as_of)
+    oracle = Oracle(book, world)
+    for score in some:
+        at = {"person_id": score.person_id, "as_of": as_of, "day": local_day(as_of, ZONE)}
+        expected, _ = oracle.score(at)
+        before, _ = oracle.score(at | {"as_of": as_of - 7 * DAY_MS, "day": at["day"] - 7})
+        assert {name: getattr(score, name) for name in expected} == expected
+        rise = expected["priority"] - before["priority"]
+        assert score.trend == ("rising" if rise >= 3 else "falling" if rise <= -3 else "flat")
+        assert score.lines is not None
+        assert sum(line.milli for line in score.lines if line.kind != "withheld") == 1000 * score.total
+    engine.close()
+
+
+def test_one_person_alone_scores_as_in_company(filled: State, book: Rulebook) -> None:
+    """The colleagues' facts come along, although only one is asked for."""
+    engine = ScoreEngine(filled, book, ZONE)
+    together = {score.person_id: score for score in engine.score_people(range(1, PEOPLE + 1), NOW)}
+    assert any(line.rule_id == "buying-group" for score in together.values() for line in score.lines or ())
+    for person_id in (1, 2, 3, 11, 17):
+        assert engine.score_people([person_id], NOW) == [together[person_id]]
+    assert engine.score_people([10**9], NOW) == []
+    assert engine.score_people([], NOW) == []
+    engine.close()
+
+
+def test_unchanged_people_keep_their_stored_reasons(
+    filled: State, book: Rulebook, tmp_path: Path, world: World
+) -> None:
+    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    store_world(state, world)
+    engine = ScoreEngine(state, book, ZONE)
+    first = everyone(engine)
+    keep(state, first, scoring_digest(book))
+    again = everyone(engine)
+    assert [score.lines for score in again] == [None] * PEOPLE
+    assert [(s.total, s.reasons, s.reason_key, s.trend) for s in again] == [
+        (s.total, s.reasons, s.reason_key, s.trend) for s in first
+    ]
+    with state.begin() as connection:
+        connection.execute(update(t.person).where(t.person.c.person_id == 4).values(dirty=True))
+        connection.execute(update(t.score).where(t.score.c.person_id == 5).values(total=-1))
+        connection.execute(update(t.score).where(t.score.c.person_id == 6).values(digest="other"))
+    assert [score.person_id for score in everyone(engine) if score.lines is not None] == [4, 5, 6]
+    state.close()
+
+
+def keep(state: State, scores: list[Scored], digest: str) -> None:
+    """What the cycle stores of scores."""
+    names = ("person_id", "as_of", "total", "priority", "fit", "engagement", "relationship", "withheld", "band", "trend",
+             "last_human_at", "reason_key")  # fmt: skip
+    with state.begin() as connection:
+        for score in scores:
+            values = {name: getattr(score, name) for name in names}
+            reasons = [as_stored(reason) for reason in score.reasons]
+            connection.execute(insert(t.score).values(**values, reasons=reasons, digest=digest, version=1))
+        connection.execute(update(t.person).values(dirty=False))
+
+
+def test_the_full_pass_without_adbc_says_the_same(filled: State, world: World, book: Rulebook) -> None:
+    """A database in memory takes the way of PostgreSQL: rows through SQLAlchemy."""
+    memory = open_state("sqlite://")
+    store_world(memory, world)
+    assert everyone(ScoreEngine(memory, book, ZONE)) == everyone(ScoreEngine(filled, book, ZONE))
+    memory.close()
+
+
+def test_progress_is_told_and_nothing_is_left_behind(
+    state: State, world: World, book: Rulebook, tmp_path: Path
+) -> None:
+    store_world(state, world)
+    told: list[tuple[int, int]] = []
+    for _ in ScoreEngine(state, book, ZONE).score_all(NOW, lambda done, count: told.append((done, count))):
+        pass
+    assert told == [(PEOPLE, PEOPLE)]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mikomi")] == []
+
+
+def test_an_empty_state_has_no_scores(state: State, book: Rulebook) -> None:
+    assert everyone(ScoreEngine(state, book, ZONE)) == []
+
+
+def test_a_pass_without_trend(filled: State, book: Rulebook) -> None:
+    engine = ScoreEngine(filled, book, ZONE)
+    plain = [score for batch in engine.score_all(NOW, trend=False) for score in batch]
+    assert {score.trend for score in plain} == {"unknown"}
+    assert [score.total for score in plain] == [score.total for score in everyone(engine)]
+
+
+def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, book: Rulebook, world: World) -> None:
+    store_world(state, world)
+    before = everyone(ScoreEngine(state, book, ZONE))
+    with state.begin() as connection:
+        stray = {"person_id": 0, "occurred_at": NOW, "id": 10**6, "kind": 9, "known_at": NOW, "day": 20_000,
+                 "suspect": False, "source": 1, "source_id": "x", "who": "email/x@mail.example", "known_inexact": False,
+                 "machine": False}  # fmt: skip
+        connection.execute(insert(t.activity).values(**stray))
+        deal = {"system": "salesforce", "id": "006gone", "company_id": 1, "stage": "x", "is_closed": True, "is_won": True,
+                "created_at": 0, "closed_at": NOW - DAY_MS, "modified_at": 0}  # fmt: skip
+        connection.execute(insert(t.deal).values(**deal, deleted_at=NOW))
+        connection.execute(insert(t.deal).values(**(deal | {"id": "006twin"}), duplicate_of=1))
+    assert everyone(ScoreEngine(state, book, ZONE)) == before
+    assert ScoreEngine(state, book, ZONE).score_people(range(1, PEOPLE + 1), NOW) == before
