@@ -9,6 +9,7 @@ import json
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections import Counter
@@ -213,6 +214,7 @@ class _Httpd(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, *args: Any) -> None:
+        self._stopped = False
         self._open: set[socket.socket] = set()
         self._open_lock = threading.Lock()
         super().__init__(*args)
@@ -228,15 +230,14 @@ class _Httpd(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def cut_connections(self) -> None:
+        self._stopped = True
         with self._open_lock:
             for connection in self._open:
                 _cut(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no event; anything else prints its traceback."""
-        import sys
-
-        if not isinstance(sys.exc_info()[1], OSError):
+        """A client that hangs up is no event, nor is work left over when we stop; anything else prints its traceback."""
+        if not (self._stopped or isinstance(sys.exc_info()[1], OSError)):
             super().handle_error(request, client_address)
 
 

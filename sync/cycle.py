@@ -6,7 +6,7 @@ Scores are as of the newest time that any CRM gave in this run, so that facts an
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +23,7 @@ from sync.extract import extract
 from sync.plan import Moment, Planned, PlanSettings, plan_people
 from sync.planning import build_plan, pass_signature
 from sync.progress import Progress, Silent
+from sync.ready import cannot_start
 from sync.report import RunReport
 from sync.resolve import resolve_touched, vendors_of
 from sync.settings import Settings
@@ -108,11 +109,7 @@ class Cycle:
             except MikomiError as error:
                 problems.append((name, error))
         if problems:
-            hints = dict.fromkeys(error.hint for _, error in problems if error.hint)
-            raise CannotStart(
-                "\n".join(str(error) if name in str(error) else f"{name}: {error}" for name, error in problems),
-                hint="; ".join(hints) or "mikomi doctor",
-            )
+            raise cannot_start(problems)
 
     def _require_setup(self, name: str, connector: Connector) -> None:
         """Before anything is written: the fields must be there, and tasks need their unique key (SETTLED 25)."""
@@ -145,6 +142,20 @@ class Cycle:
         report.daily = get_kept(self._state, "pass") != signature
         ids = self._touched_people()
         self._clean(ids)
+        with closing(engine):
+            self._score_and_plan(engine, plan, moment, ids, signature, report)
+        with self._state.read() as connection:
+            report.people = connection.execute(select(func.count()).select_from(t.person)).scalar_one()
+
+    def _score_and_plan(
+        self,
+        engine: ScoreEngine,
+        plan: PlanSettings,
+        moment: Moment,
+        ids: Sequence[int],
+        signature: str,
+        report: RunReport,
+    ) -> None:
         if report.daily or len(ids) >= FULL_PASS_FROM:
             self._score_everyone(engine, plan, moment, report)
             if not report.dry_run:
@@ -156,8 +167,6 @@ class Cycle:
             with self._state.read() as connection:
                 near = sorted({*ids, *_neighbours(connection, ids)})
             self._score_some(engine, plan, moment, near, report)
-        with self._state.read() as connection:
-            report.people = connection.execute(select(func.count()).select_from(t.person)).scalar_one()
 
     def _score_everyone(self, engine: ScoreEngine, plan: PlanSettings, moment: Moment, report: RunReport) -> None:
         self._progress.start("score")

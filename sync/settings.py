@@ -167,7 +167,9 @@ def load_settings(path: Path) -> Loaded:
         raise InvalidSettings(f"cannot read {path}: {error}", hint="the settings are one UTF-8 YAML file") from error
     source = read_source(text)
     if source.problems:
-        lines = [f"{_place(path, None, (), p.line)}{f': {p.field}' if p.field else ''}: {p.message}" for p in source.problems]
+        lines = [
+            f"{_place(path, None, (), p.line)}{f': {p.field}' if p.field else ''}: {p.message}" for p in source.problems
+        ]
         raise InvalidSettings("\n".join(lines), hint="correct the lines above; `mikomi init` shows every key")
     if not isinstance(source.value, dict):
         raise InvalidSettings("the settings are a map of keys", place=f"{path}:1", hint="mikomi init")

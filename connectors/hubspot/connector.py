@@ -82,6 +82,7 @@ class HubSpotConnector:
 
     def prepare(self) -> None:
         self._portal.touch()
+        self._streams.check_scopes()
         self._streams.check_mapping()
 
     def check(self) -> Diagnosis:

@@ -35,6 +35,7 @@ class PrivateAppToken:
 
     def __init__(self, secret: SecretStr) -> None:
         self._secret = secret
+        self._scopes: frozenset[str] | None = None
 
     def token(self, api: HubSpotApi) -> SecretStr:  # noqa: ARG002
         return self._secret
@@ -43,11 +44,13 @@ class PrivateAppToken:
         raise Unauthorized("HubSpot refuses the private app's token")
 
     def scopes(self, api: HubSpotApi) -> frozenset[str] | None:
-        try:
-            answer = api.post(_TOKEN_INFO_PATH, {"tokenKey": self._secret.get_secret_value()})
-        except (Forbidden, Rejected):
-            return None
-        return _scopes_in(answer)
+        if self._scopes is None:
+            try:
+                answer = api.post(_TOKEN_INFO_PATH, {"tokenKey": self._secret.get_secret_value()})
+            except (Forbidden, Rejected):
+                return None
+            self._scopes = _scopes_in(answer)
+        return self._scopes
 
 
 class OAuthToken:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from connectors.hubspot.api import SEARCH_PATH, HubSpotApi
 from connectors.hubspot.meaning import ENGAGEMENTS, Meaning
 from connectors.hubspot.portal import PortalFacts, edition_of
-from connectors.hubspot.setup import TASK_KEY_NAME, Setup
+from connectors.hubspot.setup import TASK_KEY_NAME, WRITE_SCOPES, Setup
 from connectors.hubspot.streams import Streams
 from connectors.hubspot.wording import Wording
 from connectors.protocol import Diagnosis, Finding, Signal
@@ -15,7 +15,6 @@ from core.errors import ConnectorError, InvalidMapping
 from core.records import DAY_MS, Millis
 
 SIGNAL_DAYS = 90
-_WRITE_SCOPES = ("crm.objects.contacts.write",)
 _SETUP_SCOPES = ("crm.schemas.contacts.write",)
 
 
@@ -111,12 +110,12 @@ class Doctor:
         if granted is None:
             yield Finding("info", subject, self._say("scopes_unknown"))
             return
-        missing = [s for s in (*_WRITE_SCOPES, *_SETUP_SCOPES) if s not in granted]
+        missing = [s for s in (*WRITE_SCOPES, *_SETUP_SCOPES) if s not in granted]
         if not missing:
             yield self._line("scopes", "scopes_ok")
             return
         names = ", ".join(missing)
-        level = "error" if set(missing) & set(_WRITE_SCOPES) else "warning"
+        level = "error" if set(missing) & set(WRITE_SCOPES) else "warning"
         yield Finding(
             "error" if level == "error" else "warning",
             subject,

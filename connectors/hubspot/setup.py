@@ -27,6 +27,9 @@ _TYPES = {
 }
 Language = Literal["ja", "en"]
 
+WRITE_SCOPES = ("crm.objects.contacts.write",)
+"""What writing score fields and tasks needs; nothing that `setup` could grant."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -64,7 +67,8 @@ class Setup:
 
     def plan(self, *, fresh: bool = True) -> list[SetupStep]:
         """Every step with its state; changes nothing."""
-        steps = []
+        granted = self._api.scopes()
+        steps = [self._lacking(scope) for scope in WRITE_SCOPES if granted is not None and scope not in granted]
         for object_type in ("contacts", "tasks"):
             done = self._has_group(object_type)
             steps.append(SetupStep(f"{object_type}.group", self._say("group", group=GROUP, object=object_type), done))
@@ -90,6 +94,11 @@ class Setup:
                 yield self._create_property(step, wanted[step.name])
         for object_type in ("contacts", "tasks"):
             self._portal.properties(object_type, fresh=True)
+
+    def _lacking(self, scope: str) -> SetupStep:
+        """Only an administrator can grant it, in the app's settings."""
+        hint = self._say("scopes_hint", scopes=scope)
+        return SetupStep(f"scope {scope}", self._say("scopes_missing", scopes=scope), blocked=hint)
 
     def mismatch(self, wanted: _Wanted, found: Mapping[str, Any]) -> str:
         """Why an existing property cannot serve; empty if it can."""

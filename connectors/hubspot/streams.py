@@ -24,6 +24,20 @@ from core.errors import Forbidden, Gone, InvalidMapping, Unexpected
 from core.records import REQUIRED_FIELDS, Account, Deal, Fact, Millis, Record, RecordRef, Tombstone
 
 _UNMOVED = Cursor("")
+
+READ_SCOPES: Mapping[str, str] = {
+    "contacts": "crm.objects.contacts.read",
+    "companies": "crm.objects.companies.read",
+    "deals": "crm.objects.deals.read",
+    "emails": "sales-email-read",
+    "owners": "crm.objects.owners.read",
+    "email_events": "content",
+    "forms": "forms",
+    "lists": "crm.lists.read",
+    "marketing_events": "crm.objects.marketing_events.read",
+}
+"""The scope each stream needs. Calls, meetings and notes come with contacts; web events answer for themselves."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -84,6 +98,26 @@ class Streams:
         """Hold the mapping against the portal; raises InvalidMapping."""
         usable, _ = self._portal.check_mapping(self._full, self._system, fresh=fresh)
         self._facts.use(usable)
+
+    def check_scopes(self) -> None:
+        """Hold the token's scopes against the streams; a token that may not be looked into is tried, not judged.
+
+        Raises:
+            Forbidden: with all missing scopes.
+        """
+        granted = self._api.scopes()
+        if granted is None:
+            return
+        lacking = {READ_SCOPES[name]: name for name in self.names if READ_SCOPES.get(name, "") not in {"", *granted}}
+        if lacking:
+            scopes, optional = ", ".join(lacking), sorted(set(lacking.values()) & set(self._full.tables))
+            leave_out = f"; or leave the source out: mapping → activities → {optional[0]}: []" if optional else ""
+            raise Forbidden(
+                f"the token lacks {scopes}, needed to read {', '.join(lacking.values())}",
+                missing=tuple(lacking),
+                system=self._system,
+                hint=f"add {scopes} in the app's settings and renew the token{leave_out}",
+            )
 
     def query(self, name: str) -> Query:
         """What is asked of an object stream."""

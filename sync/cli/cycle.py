@@ -1,0 +1,123 @@
+"""`mikomi sync`: one pass, with progress, and what it came to."""
+
+from sync.app import App
+from sync.cli.output import ConsoleProgress, print_finding, print_json, print_line, print_table
+from sync.cycle import Cycle
+from sync.progress import Silent
+from sync.report import RunReport
+from sync.texts import Say, speaker
+
+PLANNED_SHOWN = 10
+
+
+def run_sync(app: App, *, dry_run: bool, sweep: bool, strict: bool, as_json: bool) -> int:
+    """Run one cycle. Exit code 0: all well; 1: a system failed on the way, or refused rows.
+
+    Raises:
+        CannotStart: something is wrong before the first read (exit code 2); `strict` counts an unreachable CRM as such.
+    """
+    say = speaker(app.loaded.settings.language)
+    report = take_pass(app, say, dry_run=dry_run, sweep=sweep, strict=strict, quiet=as_json)
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        show_report(report, say)
+    return {"ok": 0, "partial": 1, "failed": 1}[report.outcome]
+
+
+def take_pass(
+    app: App, say: Say, *, dry_run: bool = False, sweep: bool = False, strict: bool = True, quiet: bool = False
+) -> RunReport:
+    """One cycle with progress on the terminal."""
+    loaded, rulebook, connectors = app.loaded, app.rulebook, app.connectors
+    with app.state() as state:
+        if quiet:
+            cycle = Cycle(state, loaded.settings, rulebook, connectors, progress=Silent())
+            return cycle.run(dry_run=dry_run, sweep=sweep, strict=strict)
+        with ConsoleProgress(say).shown() as progress:
+            cycle = Cycle(state, loaded.settings, rulebook, connectors, progress=progress)
+            return cycle.run(dry_run=dry_run, sweep=sweep, strict=strict)
+
+
+def show_report(report: RunReport, say: Say) -> None:
+    """The run in a few lines and one row per connection."""
+    rows = [
+        (
+            name,
+            f"{s.rows_read:,}",
+            f"{s.rows_changed:,}",
+            s.stream_calls,
+            s.other_calls,
+            s.write_calls,
+            f"{s.fields_written:,}",
+            s.tasks_created,
+            s.refused,
+            s.postponed,
+        )
+        for name, s in report.systems.items()
+    ]
+    columns = (
+        say("connection"),
+        say("rows read"),
+        say("changed"),
+        say("stream calls"),
+        say("other calls"),
+        say("write calls"),
+        say("records updated"),
+        say("tasks"),
+        say("refused"),
+        say("later"),
+    )
+    print_table(columns, rows, right=tuple(range(1, 10)))
+    _show_counts(report, say)
+    for name, system in report.systems.items():
+        if system.error:
+            print_finding("error", name, system.error, system.hint or "")
+        if system.paused_until:
+            print_finding("info", name, say("paused until {when}", when=system.paused_until))
+        if system.refused:
+            print_finding(
+                "warning", name, say("{count} writes were refused for good", count=system.refused), "mikomi status"
+            )
+        for problem in system.problems:
+            print_finding("warning", name, problem)
+
+
+def _show_counts(report: RunReport, say: Say) -> None:
+    counts = {name: f"{getattr(report, name):,}" for name in ("people", "people_scored", "scores_changed")}
+    if report.daily:
+        print_line(
+            say("{people} people; everyone was scored ({people_scored}). {scores_changed} scores changed.", **counts)
+        )
+    else:
+        print_line(
+            say(
+                "{people} people; {people_scored} whom something concerned were scored. {scores_changed} scores changed.",
+                **counts,
+            )
+        )
+    if report.stage == "observe":
+        print_line(
+            say("Stage observe: nothing is written to the CRMs. Look with `mikomi sample`, then set `stage: fields`."),
+            "cyan",
+        )
+    if report.dry_run:
+        tasks = [item for item in report.planned if item["effect"] == "task"]
+        updates = len(report.planned) - len(tasks)
+        print_line(
+            say(
+                "Dry run: {updates} records would be updated and {tasks} tasks created; nothing was.",
+                updates=updates,
+                tasks=len(tasks),
+            ),
+            "cyan",
+        )
+        for item in [*tasks, *(i for i in report.planned if i["effect"] != "task")][:PLANNED_SHOWN]:
+            if item["effect"] == "task":
+                print_line(f"  {item['record']}: " + say("task: {subject}", subject=item["subject"]))
+            else:
+                values = item["values"]
+                shown = say("score {score}, band {band}", score=values.get("score"), band=values.get("band"))
+                print_line(f"  {item['record']}: {shown}")
+    if report.unassigned:
+        print_line(say("{count} hand-overs wait for an owner: `mikomi status`", count=report.unassigned), "yellow")

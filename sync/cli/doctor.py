@@ -1,0 +1,99 @@
+"""`mikomi doctor`: each line ok, or what to do."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from connectors import Diagnosis, Finding
+from core.errors import ConnectorError, InvalidInput, MikomiError
+from sync.app import App
+from sync.cli.output import print_finding, print_json, print_line, print_table
+from sync.texts import Say, speaker
+
+
+def run_doctor(app: App, *, as_json: bool) -> int:
+    """Examine settings, rulebook, state and every connection. Exit code 2 if anything keeps Mikomi from working."""
+    say = speaker(app.loaded.settings.language)
+    own = _own_findings(app, say)
+    diagnoses: dict[str, Diagnosis] = {}
+    for name, connector in app.connectors.items():
+        try:
+            diagnoses[name] = connector.check()
+        except (ConnectorError, InvalidInput) as error:
+            diagnoses[name] = Diagnosis((Finding("error", name, str(error), error.hint),))
+    if as_json:
+        print_json({"mikomi": [asdict(f) for f in own]} | {name: asdict(d) for name, d in diagnoses.items()})
+    else:
+        show_diagnoses(own, diagnoses, say)
+    found = Counter(f.level for findings in (own, *(d.findings for d in diagnoses.values())) for f in findings)
+    return 2 if found["error"] else 0
+
+
+def _own_findings(app: App, say: Say) -> list[Finding]:
+    """Settings and rulebook raise if they are wrong; the state is looked at without creating it."""
+    loaded, rulebook = app.loaded, app.rulebook
+    settings = loaded.settings
+    described = say(
+        "{file}, stage {stage}, {timezone}", file=loaded.file, stage=settings.stage, timezone=settings.timezone
+    )
+    findings = [
+        Finding("ok", say("settings"), described),
+        Finding("ok", say("rulebook"), say("{name}, {count} rules", name=rulebook.name, count=len(rulebook.rules))),
+    ]
+    if not _has_state(loaded.state_url):
+        return [*findings, Finding("info", say("state"), say("not created yet"), "mikomi sync")]
+    try:
+        with app.state(create=False):
+            findings.append(Finding("ok", say("state"), say("opened")))
+    except MikomiError as error:
+        findings.append(Finding("error", say("state"), error.message, error.hint))
+    return findings
+
+
+def _has_state(url: str) -> bool:
+    """False only for an SQLite file that is not there yet; a server answers for itself."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return True
+    return Path(str(parsed.database)).exists()
+
+
+def show_diagnoses(own: Sequence[Finding], diagnoses: Mapping[str, Diagnosis], say: Say) -> None:
+    """Our own findings, then each connection's with its table of signals, then the verdict."""
+    for finding in own:
+        print_finding(finding.level, finding.subject, finding.message, finding.hint)
+    for name, diagnosis in diagnoses.items():
+        print_line()
+        print_line(name, "bold underline")
+        for finding in diagnosis.findings:
+            print_finding(finding.level, finding.subject, finding.message, finding.hint)
+        if diagnosis.signals:
+            _show_signals(diagnosis, say)
+    levels = Counter(f.level for findings in (own, *(d.findings for d in diagnoses.values())) for f in findings)
+    print_line()
+    if levels["error"]:
+        print_line(
+            say(
+                "{errors} to put right before Mikomi can work, {warnings} worth a look.",
+                errors=levels["error"],
+                warnings=levels["warning"],
+            ),
+            "red",
+        )
+    elif levels["warning"]:
+        print_line(say("Mikomi can work. {warnings} worth a look.", warnings=levels["warning"]), "green")
+    else:
+        print_line(say("Mikomi can work."), "green")
+
+
+def _show_signals(diagnosis: Diagnosis, say: Say) -> None:
+    rows = [
+        (s.kind, say("yes") if s.available else say("no"), "" if s.rows is None else f"{s.rows:,}", s.origin, s.note)
+        for s in diagnosis.signals
+    ]
+    columns = (say("signal"), say("here"), say("rows in 90 days"), say("comes from"), say("note"))
+    print_line()
+    print_table(columns, rows, right=(2,))

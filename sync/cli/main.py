@@ -1,0 +1,179 @@
+"""The commands and their options. Each body imports what it needs, so that `mikomi --help` answers at once."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import MikomiError
+
+if TYPE_CHECKING:
+    from sync.app import App
+
+app = typer.Typer(
+    name="mikomi",
+    help="Lead scoring between your company and its CRMs (見込み度スコアリング).",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    str | None,
+    typer.Option("--config", "-c", help="Settings file. [default: $MIKOMI_CONFIG or mikomi.yaml]", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON, for machines.")]
+
+
+def main() -> None:
+    """Run a command; an error that Mikomi raised on purpose is two lines and an exit code, never a traceback."""
+    try:
+        app()
+    except MikomiError as error:
+        from sync.cli.output import print_error
+
+        print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was done is kept, `mikomi sync` goes on from here\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to put mikomi.yaml and rulebook.yaml.")] = Path(),
+    language: Annotated[str, typer.Option(help="ja or en: comments, labels, and the texts reps will see.")] = "ja",
+    template: Annotated[
+        str, typer.Option(help="Rulebook template: b2b-japan-standard or article.")
+    ] = "b2b-japan-standard",
+) -> None:
+    """Write a commented configuration and rulebook to start from."""
+    from sync.cli.starter import write_starter
+
+    write_starter(folder, language=language, template=template)
+
+
+@app.command()
+def doctor(config: Config = None, json: Json = False) -> None:
+    """Can it work? Connection, permissions, fields, row visibility, quotas, signals. Writes nothing."""
+    from sync.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(_app(config), as_json=json))
+
+
+@app.command()
+def setup(
+    plan: Annotated[bool, typer.Option("--plan", help="Show what would be created.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Create it.")] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Create Mikomi's fields and permissions in the CRMs. Shows the plan unless --apply is given."""
+    from sync.cli.setup import run_setup
+
+    if plan and apply:
+        raise typer.BadParameter("give --plan or --apply, not both")
+    raise typer.Exit(run_setup(_app(config), apply=apply, as_json=json))
+
+
+@app.command()
+def sync(
+    config: Config = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and score; show what would be written, write nothing.")
+    ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Also look for deletions and association-only changes now.")
+    ] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Go on with the CRMs that can be reached when another cannot.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """One pass: read what changed, score, write back what is worth a write."""
+    from sync.cli.cycle import run_sync
+
+    raise typer.Exit(run_sync(_app(config), dry_run=dry_run, sweep=sweep, strict=not partial, as_json=json))
+
+
+@app.command()
+def explain(
+    who: Annotated[str, typer.Argument(help="E-mail, name, CRM record id, or person number.")],
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="A past day (2026-10-01) or moment: the score as it was then.")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """One score, line by line, summing exactly."""
+    from sync.cli.people import run_explain
+
+    raise typer.Exit(run_explain(_app(config), who, as_of=as_of, as_json=json))
+
+
+@app.command()
+def sample(config: Config = None, json: Json = False) -> None:
+    """Twenty people by name, five per band, with their reasons: does it look right to the people who know them?"""
+    from sync.cli.people import run_sample
+
+    raise typer.Exit(run_sample(_app(config), as_json=json))
+
+
+@app.command()
+def status(config: Config = None, json: Json = False) -> None:
+    """Where things stand: last run, people per band, what is owed, refused or ambiguous."""
+    from sync.cli.status import run_status
+
+    raise typer.Exit(run_status(_app(config), as_json=json))
+
+
+@app.command()
+def demo(
+    people: Annotated[int, typer.Option(help="People in the practice market.")] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
+    language: Annotated[str, typer.Option(help="ja or en: reasons and tasks.")] = "ja",
+    keep: Annotated[Path | None, typer.Option(help="Keep the demo's files in this folder.")] = None,
+) -> None:
+    """Both CRMs emulated on this machine: doctor, setup, sync, a crash, and a quiet second look. Ends by itself."""
+    from sync.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(people=people, seed=seed, language=language, keep=keep))
+
+
+@app.command()
+def sandbox(
+    salesforce_port: Annotated[int, typer.Option(help="0 picks a free port.")] = 0,
+    hubspot_port: Annotated[int, typer.Option(help="0 picks a free port.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
+    people: Annotated[int, typer.Option(help="People in the practice market.")] = 2000,
+    no_limits: Annotated[bool, typer.Option("--no-limits", help="No rate limits: for benchmarks.")] = False,
+    records: Annotated[int | None, typer.Option(help="Load this many plain records instead of the market.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Also serve self-signed TLS ports.")] = False,
+) -> None:
+    """Serve both emulators until stopped; prints one JSON line with their addresses and tokens."""
+    from sandbox import run
+
+    raise typer.Exit(
+        run(
+            salesforce_port=salesforce_port,
+            hubspot_port=hubspot_port,
+            seed=seed,
+            people=people,
+            no_limits=no_limits,
+            records=records,
+            tls=tls,
+        )
+    )
+
+
+def _app(config: str | None) -> "App":
+    from sync.app import App
+    from sync.settings import settings_path
+
+    return App(settings_path(config))

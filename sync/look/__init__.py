@@ -1,0 +1,1 @@
+"""The state as people want to see it: who, why, how many, what is open. Reads only; prints nothing."""

@@ -1,0 +1,29 @@
+"""What must hold before a run or a set-up begins: every connection answers, and nothing waits for a person."""
+
+from collections.abc import Mapping, Sequence
+
+from connectors import Connector
+from core.errors import CannotStart, MikomiError
+
+
+def require_ready(connectors: Mapping[str, Connector]) -> None:
+    """Connect everywhere before anything is created anywhere.
+
+    Raises:
+        CannotStart: with the reason of each connection that does not work.
+    """
+    problems: list[tuple[str, MikomiError]] = []
+    for name, connector in connectors.items():
+        try:
+            connector.prepare()
+        except MikomiError as error:
+            problems.append((name, error))
+    if problems:
+        raise cannot_start(problems)
+
+
+def cannot_start(problems: Sequence[tuple[str, MikomiError]]) -> CannotStart:
+    """One error out of several connections' reasons, with all that can be done next."""
+    hints = dict.fromkeys(error.hint for _, error in problems if error.hint)
+    lines = (str(error) if name in str(error) else f"{name}: {error}" for name, error in problems)
+    return CannotStart("\n".join(lines), hint="; ".join(hints) or "mikomi doctor")
