@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint format types bench lock cassettes clean
+.PHONY: help venv demo test lint format types bench lock cassettes clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -21,6 +21,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+venv: $(STAMP) ## set up .venv and nothing else
 
 demo: $(STAMP) ## both CRMs emulated, 2,000 people, from doctor to a sync that survives being killed
 	@$(BIN)/mikomi demo

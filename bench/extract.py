@@ -40,7 +40,7 @@ def run(scale: float = 1.0) -> list[Figure]:
 
 def _measure_both(records: int) -> dict[str, dict[str, Any]]:
     command = [sys.executable, "-m", "sandbox", "--no-limits", "--records", str(records)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sandbox:  # noqa: S603 - our own module
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sandbox:
         try:
             assert sandbox.stdout is not None
             box = json.loads(sandbox.stdout.readline())
@@ -54,7 +54,7 @@ def _measure(vendor: str, endpoint: Mapping[str, str]) -> dict[str, Any]:
     """Read everything in a fresh process and return what it measured of itself."""
     environment = os.environ | {"BENCH_TOKEN": endpoint["token"]}
     command = [sys.executable, "-m", "bench.extract", vendor, endpoint["url"]]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=600)  # noqa: S603
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=600)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 

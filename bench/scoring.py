@@ -54,7 +54,7 @@ def run(scale: float = 1.0) -> list[Figure]:
 
 def _child(mode: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.scoring", mode, *map(str, arguments)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)  # noqa: S603
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if result.returncode != 0:
         raise RuntimeError(f"the measurement {mode!r} failed:\n{result.stderr[-2_000:]}")
     answer: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -166,7 +166,7 @@ def _main(mode: str, path: str, *sizes: str) -> None:
         result = _one(Path(path))
     else:
         result = _everyone(Path(path), mode)
-    print(json.dumps(result))  # noqa: T201
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def vendors() -> list[str]:
 
 def breaches(name: str, relative: Path, tree: ast.Module) -> Iterator[str]:
     """Which walls a module breaks, one sentence each."""
-    top = name.split(".")[0]
+    top = name.split(".", maxsplit=1)[0]
     for target in imports(tree):
         first, *rest = target.split(".")
         if top == "core":
@@ -72,7 +72,11 @@ def breaches(name: str, relative: Path, tree: ast.Module) -> Iterator[str]:
                 yield f"{name} starts the sandbox"
             if first in {"duckdb", "adbc_driver_sqlite", "adbc_driver_manager"} and "engine" not in relative.parts:
                 yield f"{name} imports {first}"
-        if first in SDKS and str(relative) != SDKS[first] and not (top == "connectors" and name == f"connectors.{first}"):
+        if (
+            first in SDKS
+            and str(relative) != SDKS[first]
+            and not (top == "connectors" and name == f"connectors.{first}")
+        ):
             yield f"{name} imports the SDK {first}"
 
 
@@ -113,7 +117,9 @@ def test_core_reads_no_clock() -> None:
 
 
 def test_core_reads_packaged_data_in_few_places() -> None:
-    found = [name for name, _, tree in modules() if name.startswith("core") and "importlib.resources" in set(imports(tree))]
+    found = [
+        name for name, _, tree in modules() if name.startswith("core") and "importlib.resources" in set(imports(tree))
+    ]
     assert len(found) <= CORE_RESOURCE_MODULES + 1, found
 
 
@@ -121,7 +127,9 @@ def test_no_import_cycles() -> None:
     graph: dict[str, set[str]] = {}
     known = {name for name, _, _ in modules()}
     for name, _, tree in modules():
-        body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]  # lazy imports break no cycle
+        body = [
+            node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]  # lazy imports break no cycle
         targets = {t for node in body for t in imports(node) if t in known and t != name}
         graph[name] = {t for t in targets if not any(o != t and o.startswith(f"{t}.") for o in targets)}
     state: dict[str, int] = {}
