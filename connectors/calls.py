@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
@@ -319,9 +319,3 @@ class _Call:
     def unknown(self, error: ConnectorError) -> OutcomeUnknown:
         message = f"{self._endpoint}: an earlier attempt may have happened; the last one was refused: {error.message}"
         return OutcomeUnknown(message, system=self._calls.system, hint=error.hint)
-
-
-def next_midnight(now: Millis, offset: timedelta = timedelta(0)) -> Millis:
-    """The next midnight at a fixed offset from UTC: when quotas that follow a calendar day are reset."""
-    shift = round(offset.total_seconds() * 1000)
-    return (now + shift) // DAY_MS * DAY_MS + DAY_MS - shift

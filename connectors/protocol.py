@@ -1,5 +1,6 @@
 """The port: what every CRM folder provides, and nothing more. Capabilities are data, never `isinstance`."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NewType, Protocol
@@ -150,6 +151,7 @@ class Connector(Protocol):
     name: str
     vendor: str
     counts: CallCounts
+    problems: Counter[str]  # values and rows that could not be read and were left out, by place; never their content
 
     @property
     def capabilities(self) -> Capabilities: ...

@@ -16,8 +16,6 @@ MikomiError(message, hint)              root
 │  │  └─ Gone(survivor)                 deleted, merged or converted: follow or tombstone
 │  └─ Unexpected                        the API broke its word: this system stops, evidence kept without personal data
 ├─ CannotStart                          a run that could not begin: every connection's reason; nothing was written
-├─ SafetyStop                           nothing was written; needs a person's word
-├─ AlreadyRunning                       another run holds the lease
 └─ StateError                           the state database
    └─ StateTooNew                       written by a newer Mikomi: never migrated down
 """
@@ -141,18 +139,6 @@ class CannotStart(MikomiError):
     """A run that could not begin; nothing was read or written."""
 
     exit_code = 2
-
-
-class SafetyStop(MikomiError):
-    """A guard refused before harm was done; nothing was written."""
-
-    exit_code = 3
-
-
-class AlreadyRunning(MikomiError):
-    """Another run holds the lease."""
-
-    exit_code = 3
 
 
 class StateError(MikomiError):

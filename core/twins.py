@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from unicodedata import normalize
 
-from core.records import Day, Deal, Millis, RecordRef
+from core.records import Day, Millis
 
 SALES_KINDS = frozenset({"call", "call_attempt", "meeting", "email_out", "email_reply"})
 """Kinds that reps log: their source is Salesforce unless settings say otherwise; that of all others is HubSpot."""
@@ -110,26 +110,3 @@ def _match_run(run: Sequence[Sighting], mine: set[int]) -> list[tuple[Sighting, 
 def _paired(one: Sighting, other: Sighting, rest: tuple[int, int]) -> tuple[int, int]:
     apart = abs(one.day - other.day)
     return (rest[0] + 1, rest[1] - apart) if apart <= 1 else (-1, 0)
-
-
-def deal_twins(deals: Iterable[Deal], *, source: str | None = None) -> Mapping[RecordRef, RecordRef]:
-    """Each duplicate deal to the deal that stands for both, by native link: one outcome per linked deal.
-
-    The deal that is linked *to* stands (HubSpot's native sync stores the Salesforce opportunity's id on its deal), unless
-    `source` names the connection whose deals stand. A link to a deal that is not among `deals` joins nothing. Where
-    several deals link to one, one of them stands: the target, else the oldest, then the lowest id.
-    """
-    known = {deal.ref: deal for deal in deals}
-    ties: dict[RecordRef, set[RecordRef]] = {ref: {ref} for ref in known}
-    targets: set[RecordRef] = set()
-    for deal in known.values():
-        if deal.link in known and deal.link != deal.ref:
-            targets.add(deal.link)
-            joined = ties[deal.ref] | ties[deal.link]
-            for ref in joined:
-                ties[ref] = joined
-    stands = {
-        ref: min(tied, key=lambda r: (r.system != source, r not in targets, known[r].created_at, r))
-        for ref, tied in ties.items()
-    }
-    return {ref: original for ref, original in stands.items() if ref != original}

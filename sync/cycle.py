@@ -245,6 +245,7 @@ class Cycle:
             system = report.system(name)
             counts = connector.counts
             system.stream_calls, system.other_calls, system.write_calls = counts.stream, counts.other, counts.write
+            system.problems = [f"{place}: {count} left out" for place, count in sorted(connector.problems.items())]
         report.finished_at = self._clock()
 
     def _store(self, report: RunReport, outcome: str) -> None:

@@ -370,6 +370,9 @@ def _place_deals(connection: Connection, refs: Sequence[RecordRef]) -> None:
         connection.execute(
             update(t.deal).where(t.deal.c.deal_id == deal["deal_id"]).values(company_id=company, duplicate_of=duplicate)
         )
+        copies = (t.deal.c.link_system == ref.system, t.deal.c.link_id == ref.id)  # whichever of the pair came first
+        stands = deal["deal_id"] if deal["deleted_at"] is None else None
+        connection.execute(update(t.deal).where(*copies).values(duplicate_of=stands))
         companies = {c for c in (company, deal["company_id"]) if c is not None}
         if companies:
             connection.execute(update(t.person).where(t.person.c.company_id.in_(companies)).values(dirty=True))

@@ -5,6 +5,8 @@ rows, so every column is given a type that cannot be misread: text is never null
 tables), and absent numbers are a value that no fact has. PostgreSQL goes through SQLAlchemy's server-side rows.
 """
 
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,13 +37,32 @@ _ACTIVITY = ("person_id", "kind", "occurred_at", "known_at", "day", "suspect")
 
 @contextmanager
 def spill_folder(url: str) -> Iterator[Path]:
-    """A folder for DuckDB's temporary files beside the SQLite database (same disk, same care); removed afterwards."""
+    """A folder for DuckDB's temporary files beside the SQLite database (same disk, same care); removed afterwards.
+
+    Folders that killed processes left behind hold personal data: they are removed first.
+    """
     parsed = make_url(url)
     beside = None
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
         beside = Path(str(parsed.database)).resolve().parent
-    with tempfile.TemporaryDirectory(prefix=".mikomi-score-", dir=beside) as folder:
+        for left in beside.glob(f"{_SPILL}*"):
+            if not _is_running(left.name.removeprefix(_SPILL).partition("-")[0]):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_SPILL}{os.getpid()}-", dir=beside) as folder:
         yield Path(folder)
+
+
+_SPILL = ".mikomi-score-"
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True  # somebody else's process
+    return True
 
 
 def load_everything(

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from core.errors import StateError, StateTooNew
@@ -64,7 +64,11 @@ def open_state(url: str, *, create: bool = True) -> State:
         StateError: it cannot be opened, is no Mikomi database, or does not exist and `create` is false.
 
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+        engine = _engine(url)
+    except (ArgumentError, ImportError) as error:
+        raise StateError(f"the state cannot be opened: {error}", hint="check `state:` in mikomi.yaml") from error
     if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
         path = Path(parsed.database)
         if not path.exists() and not create:
@@ -73,7 +77,7 @@ def open_state(url: str, *, create: bool = True) -> State:
             raise StateError(
                 f"the folder of the state database does not exist: {path.parent}", hint=f"mkdir -p {path.parent}"
             )
-    engine = _engine(url)
+        _keep_private(path)
     try:
         _migrate(engine)
     except OperationalError as error:
@@ -108,8 +112,6 @@ def _engine(url: str) -> Engine:
         cursor.execute("PRAGMA cache_size=-65536")
         cursor.close()
 
-    if not memory and parsed.database:
-        _keep_private(Path(parsed.database))
     return engine
 
 

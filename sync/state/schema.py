@@ -190,6 +190,12 @@ deal = Table(
     Column("deleted_at", BigInteger),
     UniqueConstraint("system", "id"),
     Index(None, "company_id"),
+    Index(
+        "ix_deal_link",
+        "link_id",
+        sqlite_where=text("link_id is not null"),
+        postgresql_where=text("link_id is not null"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -382,15 +388,6 @@ run = Table(
     Column("finished_at", BigInteger),
     Column("outcome", String(16), nullable=False),  # running | ok | partial | failed
     Column("report", JSON, nullable=False),
-)
-
-lease = Table(
-    "lease",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("holder", String(128), nullable=False),
-    Column("token", Integer, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
 )
 
 setting = Table(

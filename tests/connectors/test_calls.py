@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.calls import Budget, Calls, Effect, Pace, Policy, next_midnight
+from connectors.calls import Budget, Calls, Effect, Pace, Policy
 from core.errors import (
     ConnectorError,
     OutcomeUnknown,
@@ -284,11 +284,3 @@ def test_named_paces_apply_to_their_calls_only() -> None:
     for _ in range(2):
         calls.run("search", Script("yes"), paces=("search",))
     assert clock.sleeps == [2]
-
-
-def test_the_next_midnight_follows_the_offset() -> None:
-    from datetime import timedelta
-
-    noon = 1_764_072_000_000  # 2025-11-25T12:00Z
-    assert next_midnight(noon) == noon + 12 * 3_600_000
-    assert next_midnight(noon, timedelta(hours=9)) == noon + 3 * 3_600_000

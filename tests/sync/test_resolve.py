@@ -35,7 +35,7 @@ def people(state: State) -> dict[str, int]:
 def whose(state: State) -> dict[str, int]:
     """Activity's source id to person."""
     with state.read() as connection:
-        return dict(connection.execute(select(t.activity.c.source_id, t.activity.c.person_id)).all())  # type: ignore[arg-type]
+        return dict(connection.execute(select(t.activity.c.source_id, t.activity.c.person_id)).all())
 
 
 def person(state: State, person_id: int) -> dict[str, object]:
@@ -176,8 +176,11 @@ def test_a_deal_gets_the_company_of_its_account(state: State, settings: Settings
     assert company == person(state, people(state)["salesforce/contact/003A"])["company_id"]
 
 
-def test_a_linked_pair_of_deals_is_one(state: State, settings: Settings) -> None:
-    put(state, settings, a_deal("006A"), a_deal("55", system="hubspot", link=ref("deal", "006A")))
+@pytest.mark.parametrize("first", ["salesforce", "hubspot"])
+def test_a_linked_pair_of_deals_is_one(state: State, settings: Settings, first: str) -> None:
+    pair = {"salesforce": a_deal("006A"), "hubspot": a_deal("55", system="hubspot", link=ref("deal", "006A"))}
+    put(state, settings, pair.pop(first))
+    put(state, settings, *pair.values())
     with state.read() as connection:
         rows = {row.system: row for row in connection.execute(select(t.deal))}
     assert rows["hubspot"].duplicate_of == rows["salesforce"].deal_id

@@ -329,7 +329,7 @@ def test_an_unreadable_row_is_counted_and_left_out(portal: PracticePortal) -> No
     found = contacts(facts(connector.read({})))
     assert found.keys() == {refs[0].id}
     assert found[refs[0].id].emails == ("a@buyer.example",)
-    assert connector.problems == {"contacts.row": 1}  # type: ignore[attr-defined]
+    assert connector.problems == {"contacts.row": 1}
 
 
 def test_a_contact_belongs_to_its_primary_company(portal: PracticePortal) -> None:

@@ -1,4 +1,4 @@
-"""Twins of activities and deals."""
+"""Twins of activities."""
 
 import random
 from dataclasses import replace
@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.records import Deal, RecordRef
-from core.twins import Sighting, deal_twins, find_twins, normalised_name
+from core.twins import Sighting, find_twins, normalised_name
 
 
 def seen(number: int, system: str = "hs", day: int = 10, **facts: object) -> Sighting:
@@ -161,53 +160,3 @@ def test_distance_is_least_among_the_largest_matchings(sightings: list[Sighting]
         if all(abs(one.day - other.day) <= 1 for one, other in zip(ones, others, strict=True))
     ]
     assert cost == min(costs)
-
-
-# --- deals -----------------------------------------------------------------------------------------------------------
-
-
-def deal(system: str, number: str, link: Deal | None = None, created_at: int = 0) -> Deal:
-    return Deal(
-        RecordRef(system, "deal", number),
-        created_at,
-        0,
-        "open",
-        is_closed=False,
-        is_won=False,
-        link=link.ref if link else None,
-    )
-
-
-def test_the_deal_that_is_linked_to_stands() -> None:
-    opportunity = deal("sf", "006")
-    copy = deal("hs", "1", opportunity)
-    assert deal_twins([copy, opportunity]) == {copy.ref: opportunity.ref}
-    assert deal_twins([copy, opportunity], source="hs") == {opportunity.ref: copy.ref}
-
-
-def test_a_link_to_a_deal_that_is_not_there_joins_nothing() -> None:
-    opportunity = deal("sf", "006")
-    assert deal_twins([deal("hs", "1", opportunity), deal("sf", "007")]) == {}
-    assert deal_twins([]) == {}
-
-
-def test_several_copies_are_one_outcome() -> None:
-    opportunity = deal("sf", "006", created_at=9)
-    one, two = deal("hs", "1", opportunity), deal("hs", "2", opportunity)
-    assert deal_twins([one, two, opportunity]) == {one.ref: opportunity.ref, two.ref: opportunity.ref}
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, 0, 1, 2, 3])), max_size=6, unique_by=lambda d: d[0]),
-    st.randoms(),
-)
-def test_each_set_of_linked_deals_has_one_that_stands(links: list[tuple[int, int | None]], rng: random.Random) -> None:
-    deals = [deal("sf", str(n)) for n in range(4)]
-    deals += [deal("hs", str(n), None if to is None else deals[to]) for n, to in links]
-    found = deal_twins(deals)
-    assert not set(found) & set(found.values())
-    for one in deals:
-        if one.link:
-            assert found.get(one.ref) == one.link
-    rng.shuffle(deals)
-    assert deal_twins(deals) == found

@@ -1,5 +1,8 @@
 """The engine on a real state database: small batches, the full pass and the oracle say the same."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,3 +161,17 @@ def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, bo
         connection.execute(insert(t.deal).values(**(deal | {"id": "006twin"}), duplicate_of=1))
     assert everyone(ScoreEngine(state, book, ZONE)) == before
     assert ScoreEngine(state, book, ZONE).score_people(range(1, PEOPLE + 1), NOW) == before
+
+
+def test_what_a_killed_pass_left_behind_is_removed(tmp_path: Path) -> None:
+    from sync.engine.load import spill_folder
+
+    finished = subprocess.Popen([sys.executable, "-c", ""])
+    finished.wait(timeout=60)
+    left, ours = tmp_path / f".mikomi-score-{finished.pid}-x", tmp_path / f".mikomi-score-{os.getpid()}-y"
+    for folder in (left, ours):
+        folder.mkdir()
+    with spill_folder(f"sqlite:///{tmp_path}/state.sqlite3") as folder:
+        assert folder.parent == tmp_path
+        assert (left.exists(), ours.exists()) == (False, True)
+    assert not folder.exists()

@@ -78,3 +78,18 @@ def test_an_interrupted_transaction_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     with state.read() as connection:
         assert connection.execute(select(func.count()).select_from(t.setting)).scalar_one() == 0
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle9://x/y", "mysql+nodriver://x/y"])
+def test_a_url_that_cannot_be_opened_is_said_in_one_sentence(url: str) -> None:
+    with pytest.raises(StateError, match="cannot be opened") as caught:
+        open_state(url)
+    assert "state:" in caught.value.hint
+
+
+def test_a_file_that_is_no_database_is_said_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite3"
+    path.write_bytes(b"holiday photos " * 500)
+    with pytest.raises(StateError):
+        open_state(f"sqlite:///{path}")
+    assert path.read_bytes().startswith(b"holiday")

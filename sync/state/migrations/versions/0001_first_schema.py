@@ -107,6 +107,14 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_deal_company_id"), "deal", ["company_id"], unique=False)
+    op.create_index(
+        "ix_deal_link",
+        "deal",
+        ["link_id"],
+        unique=False,
+        sqlite_where=sa.text("link_id is not null"),
+        postgresql_where=sa.text("link_id is not null"),
+    )
     op.create_table(
         "deal_role",
         sa.Column("system", sa.String(length=64), nullable=False),
@@ -132,14 +140,6 @@ def upgrade() -> None:
         sa.Column("armed", sa.Boolean(), nullable=False),
         sa.Column("seeded", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("person_id", "number", name=op.f("pk_handover")),
-    )
-    op.create_table(
-        "lease",
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("holder", sa.String(length=128), nullable=False),
-        sa.Column("token", sa.Integer(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
     )
     op.create_table(
         "outbox",
