@@ -37,7 +37,7 @@ _BANDS = _options("A|A|A\nB|B|B\nC|C|C\nD|D|D")
 _TRENDS = _options("rising|上昇|Rising\nflat|横ばい|Flat\nfalling|下降|Falling\nunknown|データ不足|Not enough data")
 _STEPS = _options("call|架電|Call\nnurture|育成|Nurture\nwait|待機|Wait\nleave|対応不要|Leave")
 _STATES = _options(
-    """offered|引き渡し済|Offered
+    """offered|引き渡し済み|Offered
     accepted|受領|Accepted
     rejected|差し戻し|Rejected
     overdue|期限超過|Overdue
@@ -70,7 +70,7 @@ OUTPUT_FIELDS: Mapping[str, OutputField] = {
         OutputField("priority", "integer", "優先度", "Priority"),
         OutputField("withheld", "integer", "保留ポイント", "Points withheld"),
         OutputField("handover_no", "integer", "引き渡し回数", "Hand-over number"),
-        OutputField("score_version", "integer", "スコア版", "Score version"),
+        OutputField("score_version", "integer", "スコアのバージョン", "Score version"),
         OutputField("band", "picklist", "ランク", "Band", options=_BANDS, minimal=True),
         OutputField("trend", "picklist", "スコア推移", "Trend", options=_TRENDS),
         OutputField("reasons", "long_text", "スコアの理由", "Reasons", length=2000, minimal=True),

@@ -159,7 +159,8 @@ def _hand_over(
     """At stage `all`: let the transition function decide, store its episodes, owe its task. Returns the episodes."""
     if plan.stage != "all":
         return person.episodes
-    previous = max((e for e in person.episodes if e.record is not None), default=None)
+    known = _with_forgotten(person, plan, moment)
+    previous = max((e for e in known if e.record is not None), default=None)
     chosen = choose_record(
         [_task_record(row, plan) for row in person.records],
         order=plan.task_order,
@@ -172,13 +173,11 @@ def _hand_over(
         opted_out=person.row["opted_out"],
         recontact_on=person.row["recontact_on"],
         restated=person.row["restated"] or (person.before is not None and person.before["digest"] != plan.digest),
-        written_number=max((int(row["written"].get("handover_no") or 0) for row in person.records), default=0),
+        written_number=_written_number(person),
         record=chosen.ref if chosen else None,
         released=score.person_id in plan.released,
     )
-    decision = decide(
-        standing, person.episodes, plan.policy, as_of=moment.as_of, today=moment.today, starting=plan.starting
-    )
+    decision = decide(standing, known, plan.policy, as_of=moment.as_of, today=moment.today, starting=plan.starting)
     if decision.action == "offer":
         key = _owe_task(connection, score, person, chosen, decision, plan, moment) if chosen else None
         if key is None:  # on the unassigned list; offered as soon as somebody can take it
@@ -190,6 +189,26 @@ def _hand_over(
     if decision.episodes != person.episodes:
         keep_episodes(connection, score.person_id, decision.episodes)
     return decision.episodes
+
+
+def _written_number(person: _Person) -> int:
+    """The highest hand-over number that a CRM shows on any record of the person."""
+    return max((int(row["written"].get("handover_no") or 0) for row in person.records), default=0)
+
+
+def _with_forgotten(person: _Person, plan: PlanSettings, moment: Moment) -> tuple[Episode, ...]:
+    """The person's episodes, with the one that a CRM remembers and this state does not (a lost or restored database).
+
+    It is adopted unarmed: somebody already handed over is not handed over again because we forgot.
+    """
+    number = _written_number(person)
+    if number <= max((episode.number for episode in person.episodes), default=0):
+        return person.episodes
+    row = max(person.records, key=lambda r: int(r["written"].get("handover_no") or 0))
+    state = row["written"].get("handover_state")
+    at = row["written"].get("handed_over_at") or moment.as_of
+    adopted = Episode(number, plan.policy.name, state if state in STATES else "offered", int(at), seeded=True)
+    return tuple(sorted((*person.episodes, adopted)))
 
 
 def _owe_task(
@@ -351,6 +370,7 @@ def worth_writing(
     return bool(now - base["at"] >= plan.refresh_ms)
 
 
+STATES = frozenset(option.value for option in OUTPUT_FIELDS["handover_state"].options)
 ALWAYS = ("band", "next_step", "handover_state", "handover_no")
 VOLATILE = frozenset({"scored_at", "score_version"})
 

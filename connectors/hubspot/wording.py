@@ -11,14 +11,14 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "property {name} exists with type {found}, needed is {needed}; rename or delete it",
     ),
     "not_unique": (
-        "プロパティ {name} の値が一意になりません。タスクの二重作成を防げないため、段階は fields までにしてください",
+        "プロパティ {name} は値の一意性が保証されません。タスクの二重作成を防げないため、段階は fields までにしてください",
         "values of property {name} are not unique, so a task could be made twice; stay at stage `fields`",
     ),
     "lacking_options": (
         "プロパティ {name} に選択肢がありません: {options}",
         "property {name} lacks the options {options}; add them in HubSpot",
     ),
-    "by_rep": ("営業担当が入力し、Mikomi が読み取ります。", "Filled in by the rep, read by Mikomi."),
+    "by_rep": ("営業担当者が入力し、Mikomi が読み取ります。", "Filled in by the rep, read by Mikomi."),
     "by_mikomi": ("Mikomi が書き込みます。手で変更しないでください。", "Written by Mikomi. Please do not edit."),
     "probe": ("Mikomi 設定確認(自動で削除されます)", "Mikomi set-up check (removes itself)"),
     "setup_hint": ("mikomi setup --apply を実行してください", "run mikomi setup --apply"),
@@ -31,7 +31,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "the edition is probably {edition} (from the daily limit and the events API)",
     ),
     "api": (
-        "API v3 / v4 を使います(v4 アソシエーションは2027年3月まで提供予定)",
+        "API v3 / v4 を使います(v4 の関連付け API は2027年3月まで提供予定)",
         "uses API v3 and v4 (v4 associations are announced until March 2027)",
     ),
     "readable": ("{object} を読み取れます: {rows} 件", "can read {object}: {rows} rows"),
@@ -69,7 +69,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "リセットを待つか、daily_share_percent を見直してください",
         "wait for the reset, or change daily_share_percent",
     ),
-    "quota_unknown": ("1日の上限はこの認証では取得できません", "the daily limit is not told to this kind of app"),
+    "quota_unknown": ("この認証方式では1日の上限を取得できません", "the daily limit is not told to this kind of app"),
     "mapping_ok": (
         "マッピングはポータルのプロパティと一致しています",
         "the mapping agrees with the portal's properties",

@@ -69,7 +69,7 @@ def describe_next_step(step: NextStep, language: str) -> str:
         "developing": ("情報提供を続けてください(育成)", "Keep nurturing"),
         "cold": ("いまは対応不要です", "Nothing to do for now"),
         "opted_out": (
-            "配信停止または連絡不可のご希望があるため、お待ちください",
+            "配信停止または連絡不要のご希望があるため、ご連絡はお控えください",
             "Wait: the person has opted out of contact",
         ),
         "recontact_ahead": (

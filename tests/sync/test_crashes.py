@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -135,3 +136,35 @@ def _outbox(practice: Practice) -> list[dict[str, object]]:
         if "no such table" in str(error) or "locked" in str(error):
             return []
         raise
+
+
+def keys_of(practice: Practice) -> list[str]:
+    keys = [task["Mikomi_Key__c"] for task in practice.salesforce_tasks()]
+    return sorted(keys + [task["properties"]["mikomi_key"] for task in practice.hubspot_tasks()])
+
+
+@pytest.mark.parametrize("lost", ["all of it", "the last days"])
+def test_a_lost_or_restored_state_makes_no_second_task(tmp_path: Path, lost: str) -> None:
+    """Hand-overs that only the CRMs remember are adopted: nobody is handed over because we forgot."""
+    with Sandbox(seed=11, people=60, limits=False) as box:
+        practice = Practice(box, tmp_path, stage="all")
+        practice.setup()
+        state, backup = tmp_path / "mikomi.sqlite3", tmp_path / "backup"
+        if lost == "the last days":
+            practice.write_config(stage="fields")
+            practice.sync()
+            with sqlite3.connect(state) as source, sqlite3.connect(backup) as target:
+                source.backup(target)
+            practice.write_config(stage="all")
+        practice.sync()
+        before = keys_of(practice)
+        assert before
+        for file in tmp_path.glob("mikomi.sqlite3*"):
+            file.unlink()
+        if backup.exists():
+            backup.rename(state)
+        practice.wait()
+        practice.sync()
+        assert keys_of(practice) == before
+        numbers = [row["number"] for row in practice.rows(t.handover)]
+        assert numbers == [1] * len(before)
