@@ -236,7 +236,8 @@ class Cycle:
             yield
         except QuotaExhausted as error:
             system.error, system.hint = error.message, error.hint
-            system.paused_until = error.resets_at.isoformat() if error.resets_at else None
+            until = error.resets_at.astimezone(self._settings.zone) if error.resets_at else None
+            system.paused_until = f"{until:%Y-%m-%d %H:%M %Z}" if until else None
         except ConnectorError as error:
             system.error, system.hint = error.message, error.hint
 

@@ -144,7 +144,7 @@ _COMMENTS: Mapping[str, Mapping[str, str]] = {
         "secrets-1": "秘密情報はこのファイルに書きません。環境変数で渡します:",
         "secrets-2": "  MIKOMI_SALESFORCE_CLIENT_SECRET, MIKOMI_HUBSPOT_TOKEN(または {env: …} {file: …} {keyring: …} で指定)",
         "state": "状態を置くデータベース。相対パスはこのファイルのフォルダから",
-        "timezone": "「日」を数える時間帯。ルールブックと同じにします",
+        "timezone": "日付の基準となるタイムゾーン。ルールブックと同じにします",
         "language": "理由・タスク・項目ラベルの言語: ja または en",
         "rulebook": "配点のルール。このファイルのフォルダから",
         "stage-1": "導入の段階: observe = 読み取りと採点だけ(CRMに何も書きません) → fields = スコア項目を書く → all = 引き渡しタスクも作る",
