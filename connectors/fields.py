@@ -77,7 +77,7 @@ OUTPUT_FIELDS: Mapping[str, OutputField] = {
         OutputField("next_step", "picklist", "次の一手", "Next step", options=_STEPS, minimal=True),
         OutputField("next_action", "text", "次のアクション", "Next action", length=255),
         OutputField("next_due", "date", "次のアクション期日", "Next due"),
-        OutputField("last_human_contact", "datetime", "最終接触日時", "Last human contact"),
+        OutputField("last_human_contact", "datetime", "最終反応・接触日時", "Last human activity"),
         OutputField("handover_state", "picklist", "引き渡し状況", "Hand-over state", options=_STATES, minimal=True),
         OutputField("handed_over_at", "datetime", "引き渡し日時", "Handed over at"),
         OutputField("rulebook", "text", "ルールブック", "Rulebook", length=80),

@@ -15,6 +15,7 @@ MikomiError(message, hint)              root
 │  ├─ Rejected(code)                    the CRM refused this payload and always will
 │  │  └─ Gone(survivor)                 deleted, merged or converted: follow or tombstone
 │  └─ Unexpected                        the API broke its word: this system stops, evidence kept without personal data
+├─ AlreadyRunning                       another run is at it: exit code 3, nothing was touched
 ├─ CannotStart                          a run that could not begin: every connection's reason; nothing was written
 └─ StateError                           the state database
    └─ StateTooNew                       written by a newer Mikomi: never migrated down
@@ -47,6 +48,7 @@ class InvalidInput(MikomiError):
 
     def __init__(self, message: str, *, place: str = "", hint: str = "") -> None:
         super().__init__(f"{place}: {message}" if place else message, hint=hint)
+        self.problem = message
         self.place = place
 
 
@@ -139,6 +141,12 @@ class CannotStart(MikomiError):
     """A run that could not begin; nothing was read or written."""
 
     exit_code = 2
+
+
+class AlreadyRunning(MikomiError):
+    """Another run is at work on the same state."""
+
+    exit_code = 3
 
 
 class StateError(MikomiError):

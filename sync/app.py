@@ -7,7 +7,7 @@ from pathlib import Path
 
 from connectors import Connector, open_connector
 from connectors.mapping import Usage
-from core.errors import InvalidRulebook, InvalidSettings
+from core.errors import InvalidInput, InvalidRulebook, InvalidSettings
 from core.records import FIELD_TYPES, HUMAN_KINDS
 from core.rulebook import Rulebook, check_timezone, fields_needed, kinds_needed, load_rulebook
 from sync.settings import Loaded, load_settings
@@ -52,10 +52,21 @@ class App:
         """All connections of the settings, by name; building them makes no call."""
         settings = self.loaded.settings
         usage = usage_of(self.rulebook)
-        return {
-            name: open_connector(name, section, zone=settings.zone, usage=usage, language=settings.language)
-            for name, section in settings.connections.items()
-        }
+        built: dict[str, Connector] = {}
+        for name, section in settings.connections.items():
+            try:
+                built[name] = open_connector(name, section, zone=settings.zone, usage=usage, language=settings.language)
+            except InvalidInput as error:
+                raise type(error)(error.problem, place=self._line_of(error), hint=error.hint) from error
+        return built
+
+    def _line_of(self, error: InvalidInput) -> str:
+        """The file and line of a mistake inside a connection's block, which its vendor found."""
+        path = error.place.split(".")
+        if path[0] != "connections":
+            return error.place
+        key = error.problem.partition(":")[0]
+        return self.loaded.place(*path, *(key.split(".") if key.replace("_", "").replace(".", "").isalnum() else ()))
 
     @contextmanager
     def state(self, *, create: bool = True) -> Iterator[State]:

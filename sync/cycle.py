@@ -29,7 +29,7 @@ from sync.resolve import resolve_touched, vendors_of
 from sync.settings import Settings
 from sync.state import State, now_ms
 from sync.state import schema as t
-from sync.state.kept import get_kept, keep_in
+from sync.state.kept import get_kept, keep, keep_in
 from sync.state.rows import chunks
 
 BATCH = 500
@@ -74,7 +74,14 @@ class Cycle:
 
         """
         report = RunReport(uuid.uuid4().hex, self._settings.stage, self._clock(), dry_run=dry_run)
-        self._prepare(report, strict=strict)
+        with self._state.alone():
+            _require_same_days(self._state, self._settings.timezone)
+            self._prepare(report, strict=strict)
+            return self._pass(report, sweep=sweep)
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def _pass(self, report: RunReport, *, sweep: bool) -> RunReport:
         self._store(report, "running")
         try:
             for name, connector in self._alive(report):
@@ -82,7 +89,7 @@ class Cycle:
                     extract(self._state, connector, report.system(name), self._progress, sweep=sweep)
             resolve_touched(self._state, self._settings, report, self._progress)
             self._score(report)
-            if not dry_run and self._settings.stage != "observe":
+            if not report.dry_run and self._settings.stage != "observe":
                 self._deliver(report)
         except BaseException:
             self._close(report)
@@ -92,15 +99,14 @@ class Cycle:
         self._store(report, report.outcome)
         return report
 
-    # --- steps --------------------------------------------------------------------------------------------------------
-
     def _prepare(self, report: RunReport, *, strict: bool) -> None:
         """Everything that would stop a run half-way is found before it begins."""
         problems: list[tuple[str, MikomiError]] = []
         for name, connector in self._connectors.items():
             try:
                 connector.prepare()
-                self._require_setup(name, connector)
+                if not report.dry_run:
+                    self._require_setup(name, connector)
             except (Transient, QuotaExhausted) as error:
                 if strict:
                     problems.append((name, error))
@@ -162,7 +168,7 @@ class Cycle:
                 with self._state.begin() as connection:
                     keep_in(connection, "pass", signature)
                     if self._settings.stage == "all":
-                        keep_in(connection, f"handover started {plan.policy.name}", True)
+                        _start_handover(connection, plan, moment)
         else:
             with self._state.read() as connection:
                 near = sorted({*ids, *_neighbours(connection, ids)})
@@ -201,6 +207,7 @@ class Cycle:
         report.fields_owed += len(planned.writes)
         report.tasks_owed += len(planned.tasks)
         report.unassigned += planned.unassigned
+        report.seeded += planned.seeded
 
     def _clean(self, ids: Sequence[int]) -> None:
         vendors = vendors_of(self._settings)
@@ -290,3 +297,21 @@ def _describe(connection: Connection, planned: Planned) -> list[dict[str, Any]]:
             {"effect": "task", "record": f"{row['system']}/{row['kind']}/{row['id']}", "key": key, **row["payload"]}
         )
     return found
+
+
+def _require_same_days(state: State, zone: str) -> None:
+    """Stored days are local: a state of one time zone cannot be read in another."""
+    kept = get_kept(state, "timezone")
+    if kept is None:
+        keep(state, "timezone", zone)
+    elif kept != zone:
+        raise CannotStart(
+            f"the state counts days in {kept}, the settings in {zone}",
+            hint=f"write `timezone: {kept}` again, or name a new database in `state:` and sync (all is read anew)",
+        )
+
+
+def _start_handover(connection: Connection, plan: PlanSettings, moment: Moment) -> None:
+    """The first pass over all people is complete: from now on only newcomers and risers are offered."""
+    if plan.started_at is None:
+        keep_in(connection, f"handover started {plan.policy.name}", moment.as_of)

@@ -57,7 +57,7 @@ class PlanSettings:
         task_systems: connections that may be given tasks.
         task_order: (connection or vendor, kind) in the order in which a person's task is placed.
         owners: users and queues by connection and id.
-        starting: the first pass of this hand-over over all people is not complete yet.
+        started_at: when the first pass of this hand-over over all people was complete; None: it is not yet.
         released: queued people whose turn has come.
 
     """
@@ -78,7 +78,7 @@ class PlanSettings:
     vendors: Mapping[str, str]
     owners: Mapping[str, Mapping[str, Owner]]
     fallback_owner: Mapping[str, str]
-    starting: bool
+    started_at: Millis | None
     released: frozenset[int] = frozenset()
 
 
@@ -88,6 +88,7 @@ class Planned:
 
     scores_changed: int = 0
     unassigned: int = 0
+    seeded: int = 0
     tasks: list[str] = field(default_factory=list)
     writes: list[RecordRef] = field(default_factory=list)
 
@@ -177,7 +178,8 @@ def _hand_over(
         record=chosen.ref if chosen else None,
         released=score.person_id in plan.released,
     )
-    decision = decide(standing, known, plan.policy, as_of=moment.as_of, today=moment.today, starting=plan.starting)
+    starting = _is_initial(person, plan)
+    decision = decide(standing, known, plan.policy, as_of=moment.as_of, today=moment.today, starting=starting)
     if decision.action == "offer":
         key = _owe_task(connection, score, person, chosen, decision, plan, moment) if chosen else None
         if key is None:  # on the unassigned list; offered as soon as somebody can take it
@@ -186,9 +188,20 @@ def _hand_over(
             return person.episodes
         planned.tasks.append(key)
         connection.execute(delete(t.unassigned).where(t.unassigned.c.person_id == score.person_id))
+    planned.seeded += decision.action == "seed"
     if decision.episodes != person.episodes:
         keep_episodes(connection, score.person_id, decision.episodes)
     return decision.episodes
+
+
+def _is_initial(person: _Person, plan: PlanSettings) -> bool:
+    """Whether `initial` applies: on the first day, and to whoever was there that day and is seen only later.
+
+    Rows that were younger than the settle time, or a CRM that could not be read, do not miss the first day.
+    """
+    if plan.started_at is None:
+        return True
+    return person.before is None and bool(person.row["created_at"] <= plan.started_at)
 
 
 def _written_number(person: _Person) -> int:

@@ -32,7 +32,7 @@ def build_plan(state: State, settings: Settings, rulebook: Rulebook, moment: Mom
     with state.read() as connection:
         owners = load_owners(connection)
     systems = settings.tasks.systems or tuple(settings.connections)
-    started = get_kept(state, f"handover started {policy.name}") is True
+    started_at = get_kept(state, f"handover started {policy.name}")
     return PlanSettings(
         rulebook=rulebook,
         digest=scoring_digest(rulebook),
@@ -50,7 +50,7 @@ def build_plan(state: State, settings: Settings, rulebook: Rulebook, moment: Mom
         vendors=vendors_of(settings),
         owners=owners,
         fallback_owner=settings.tasks.fallback_owner,
-        starting=not started,
+        started_at=started_at,
         released=_released(state, policy, moment) if isinstance(initial, int) else frozenset(),
     )
 

@@ -47,6 +47,7 @@ class RunReport:
     fields_owed: int = 0
     tasks_owed: int = 0
     unassigned: int = 0
+    seeded: int = 0
     ambiguities: int = 0
     dry_run: bool = False
     planned: list[dict[str, Any]] = field(default_factory=list)

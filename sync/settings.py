@@ -95,6 +95,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"connection name {name!r}: use up to 40 letters, digits, - and _")
             if "vendor" not in section:
                 raise ValueError(f"connection {name!r} names no vendor: add `vendor: salesforce` or `vendor: hubspot`")
+            linked = section.get("linked_system")
+            if linked is not None and linked not in value:
+                raise ValueError(
+                    f"connection {name!r}: linked_system {linked!r} is no connection here: {', '.join(value)}"
+                )
         return value
 
     @field_validator("signals")

@@ -55,7 +55,7 @@ def check_timezone(rulebook: Rulebook, zone: str, *, source: str = "rulebook.yam
         raise InvalidRulebook(
             f"the rulebook counts days in {rulebook.timezone}, the settings in {zone}",
             place=f"{source}: timezone",
-            hint=f"write `timezone: {zone}` in the rulebook, or change the settings and run `mikomi rebuild`",
+            hint=f"write `timezone: {zone}` in the rulebook, or `timezone: {rulebook.timezone}` in the settings",
         )
 
 

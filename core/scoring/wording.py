@@ -23,6 +23,7 @@ _KIND_NAMES = {
     },
     "en": {"cap": "held at its cap", "floor": "held at its floor", "rounding": "rounded", "clamp": "held at the limit"},
 }
+_HELD = {"ja": "0〜100点に収める調整", "en": "held within 0 to 100"}
 _WITHHELD = {
     ("ja", True): "自動アクセスの可能性",
     ("ja", False): "もう一方のCRMと重複",
@@ -148,7 +149,9 @@ def _row(line: Line, rulebook: Rulebook, language: Language) -> ExplainRow:
     if line.kind == "withheld":
         note = f"{'保留' if language == 'ja' else 'held back'}: {_WITHHELD[language, line.machine]}"
     elif line.kind != "rule":
-        adjustment = _KIND_NAMES[language][line.kind]
+        adjustment = (
+            _KIND_NAMES[language][line.kind] if label or line.dimension or line.kind != "clamp" else _HELD[language]
+        )
         text = f"{label}: {adjustment}" if label else adjustment
     else:
         notes = []

@@ -92,7 +92,7 @@ def _show_counts(report: RunReport, say: Say) -> None:
     else:
         print_line(
             say(
-                "{people} people; {people_scored} whom something concerned were scored. {scores_changed} scores changed.",
+                "{people} people; {people_scored} affected by a change were scored. {scores_changed} scores changed.",
                 **counts,
             )
         )
@@ -107,7 +107,7 @@ def _show_counts(report: RunReport, say: Say) -> None:
         print_line(
             say(
                 "Dry run: {updates} records would be updated and {tasks} tasks created; nothing was.",
-                updates=updates,
+                updates=f"{updates:,}",
                 tasks=len(tasks),
             ),
             "cyan",
@@ -119,5 +119,14 @@ def _show_counts(report: RunReport, say: Say) -> None:
                 values = item["values"]
                 shown = say("score {score}, band {band}", score=values.get("score"), band=values.get("band"))
                 print_line(f"  {item['record']}: {shown}")
+        if (left := len(report.planned) - PLANNED_SHOWN) > 0:
+            print_line("  " + say("… and {count} more (all of them with --json)", count=f"{left:,}"))
+    if report.seeded:
+        print_line(
+            say(
+                "{count} people already in the band count as handed over, without a task (`handover: initial: seed`).",
+                count=f"{report.seeded:,}",
+            )
+        )
     if report.unassigned:
         print_line(say("{count} hand-overs wait for an owner: `mikomi status`", count=report.unassigned), "yellow")

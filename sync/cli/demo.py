@@ -243,7 +243,7 @@ class Story:
                 "{scored} of {people} people were looked at again, with {calls} calls in all.",
                 scored=f"{report.people_scored:,}",
                 people=f"{everyone:,}",
-                calls=self._witness.count_calls(),
+                calls=sum(s.stream_calls + s.other_calls + s.write_calls for s in report.systems.values()),
             )
         )
 

@@ -11,6 +11,9 @@ from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line, print_table
 from sync.texts import Say, speaker
 
+PLACEHOLDER = "ここに"
+"""How the rulebook templates mark a value that a company must replace by its own."""
+
 
 def run_doctor(app: App, *, as_json: bool) -> int:
     """Examine settings, rulebook, state and every connection. Exit code 2 if anything keeps Mikomi from working."""
@@ -41,6 +44,13 @@ def _own_findings(app: App, say: Say) -> list[Finding]:
         Finding("ok", say("settings"), described),
         Finding("ok", say("rulebook"), say("{name}, {count} rules", name=rulebook.name, count=len(rulebook.rules))),
     ]
+    text = loaded.rulebook_file.read_text("utf-8")
+    open_lines = [n for n, line in enumerate(text.splitlines(), 1) if PLACEHOLDER in line.partition("#")[0]]
+    if open_lines:
+        lines = ", ".join(f"{loaded.rulebook_file.name}:{n}" for n in open_lines)
+        message = say("{count} places are still to be filled in ({lines})", count=len(open_lines), lines=lines)
+        hint = say("edit {file} where it says ★", file=loaded.rulebook_file)
+        findings.append(Finding("warning", say("rulebook"), message, hint))
     if not _has_state(loaded.state_url):
         return [*findings, Finding("info", say("state"), say("not created yet"), "mikomi sync")]
     try:

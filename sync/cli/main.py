@@ -1,5 +1,6 @@
 """The commands and their options. Each body imports what it needs, so that `mikomi --help` answers at once."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="mikomi",
-    help="Lead scoring between your company and its CRMs (見込み度スコアリング).",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -30,6 +30,9 @@ Json = Annotated[bool, typer.Option("--json", help="Answer as JSON, for machines
 
 def main() -> None:
     """Run a command; an error that Mikomi raised on purpose is two lines and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Japanese shows escapes, not a traceback
     try:
         app()
     except MikomiError as error:
@@ -43,6 +46,23 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"mikomi {version('mikomi')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Lead scoring between your company and its CRMs (見込み度スコアリング)."""
 
 
 @app.command()
@@ -99,7 +119,12 @@ def sync(
     """One pass: read what changed, score, write back what is worth a write."""
     from sync.cli.cycle import run_sync
 
-    raise typer.Exit(run_sync(_app(config), dry_run=dry_run, sweep=sweep, strict=not partial, as_json=json))
+    try:
+        code = run_sync(_app(config), dry_run=dry_run, sweep=sweep, strict=not partial, as_json=json)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; what was done is kept, `mikomi sync` goes on from here\n")
+        code = 130
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -114,7 +139,7 @@ def explain(
     """One score, line by line, summing exactly."""
     from sync.cli.people import run_explain
 
-    raise typer.Exit(run_explain(_app(config), who, as_of=as_of, as_json=json))
+    raise typer.Exit(run_explain(_app(config), _as_text(who), as_of=as_of, as_json=json))
 
 
 @app.command()
@@ -170,6 +195,11 @@ def sandbox(
             tls=tls,
         )
     )
+
+
+def _as_text(argument: str) -> str:
+    """An argument as the person typed it, also where the locale could not decode it."""
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _app(config: str | None) -> "App":

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -58,10 +59,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right:
     """A plain table; columns in `right` are aligned to the right. Without any name there is no heading."""
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, show_header=any(columns))
     for place, name in enumerate(columns):
-        table.add_column(Text(name), justify="right" if place in right else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if place in right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console.print(table)
+    # A row is one line: a narrow terminal breaks it itself, where copying still gives whole words and ids.
+    width = max(console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum)
+    console.print(table, width=width, crop=False, no_wrap=True, overflow="ignore")
 
 
 class ConsoleProgress:

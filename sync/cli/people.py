@@ -111,7 +111,8 @@ def print_explained(explained: Explained, settings: Settings, say: Say, *, past:
 def _cells(row: ExplainRow) -> tuple[str, str, str]:
     if row.kind in ("dimension", "total"):
         return (f"  {row.text}", row.points, "")
-    return (f"      {row.text}", row.points, row.note)
+    indent = "      " if row.dimension else "  "
+    return (f"{indent}{row.text}", row.points, row.note)
 
 
 def _print_next(explained: Explained, settings: Settings, say: Say) -> None:
@@ -130,7 +131,7 @@ def _print_next(explained: Explained, settings: Settings, say: Say) -> None:
     )
     read = ", ".join(f"{name} {_moment(at, zone)}" for name, at in sorted(explained.read_at.items()))
     for label, value in (
-        (say("last human contact"), last),
+        (say("last activity of the person or contact"), last),
         (say("next step"), describe_next_step(explained.step, language)),
         (say("hand-over"), state),
         (say("data read"), read),

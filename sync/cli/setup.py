@@ -1,13 +1,17 @@
 """`mikomi setup`: a plan before a change."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from connectors import SetupStep
 from core.errors import CannotStart
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line
 from sync.ready import cannot_start, require_ready
 from sync.state.kept import keep
 from sync.texts import Say, speaker
+
+NAMES_SHOWN = 3
 
 
 def run_setup(app: App, *, apply: bool, as_json: bool) -> int:
@@ -27,28 +31,44 @@ def _plan(app: App, say: Say, *, as_json: bool) -> int:
     for name, steps in plans.items():
         print_line(name, "bold underline")
         open_steps = [step for step in steps if not step.done]
+        for reason, names in _blocked(open_steps).items():
+            print_finding("error", _listed(names, say), say("needs a person first"), reason)
         for step in open_steps:
-            if step.blocked:
-                print_finding("error", step.name, step.description, step.blocked)
-            else:
+            if not step.blocked:
                 print_finding("info", step.name, say("would be created: {what}", what=step.description))
         there = len(steps) - len(open_steps)
         print_line(say("{there} already there, {missing} to create.", there=there, missing=len(open_steps)))
-    if any(not step.done for steps in plans.values() for step in steps):
+    blocked = any(step.blocked for steps in plans.values() for step in steps)
+    if not blocked and any(not step.done for steps in plans.values() for step in steps):
         print_line(say("Nothing was changed. Next: {command}", command="mikomi setup --apply"), "cyan")
-    return 2 if any(step.blocked for steps in plans.values() for step in steps) else 0
+    return 2 if blocked else 0
 
 
 def _refuse_blocked(app: App) -> None:
     """Nothing is created anywhere while something needs a person first."""
+    say = speaker(app.loaded.settings.language)
     problems = [
-        (name, CannotStart(f"{name}: {step.name}: {step.description}", hint=step.blocked))
+        (name, CannotStart(f"{name}: {_listed(names, say)}: {say('needs a person first')}", hint=reason))
         for name, connector in app.connectors.items()
-        for step in connector.plan_setup()
-        if step.blocked
+        for reason, names in _blocked(connector.plan_setup()).items()
     ]
     if problems:
         raise cannot_start(problems)
+
+
+def _blocked(steps: Iterable[SetupStep]) -> dict[str, list[str]]:
+    """The names of steps that need a person first, by what that person must do."""
+    found: dict[str, list[str]] = {}
+    for step in steps:
+        if step.blocked:
+            found.setdefault(step.blocked, []).append(step.name)
+    return found
+
+
+def _listed(names: Sequence[str], say: Say) -> str:
+    if len(names) <= NAMES_SHOWN:
+        return ", ".join(names)
+    return ", ".join(names[:NAMES_SHOWN]) + " " + say("and {count} more", count=len(names) - NAMES_SHOWN)
 
 
 def apply_setup(app: App, say: Say, *, as_json: bool = False, brief: bool = False) -> int:

@@ -16,7 +16,7 @@ def write_starter(folder: Path, *, language: str, template: str = ADVISED) -> No
     """Write `mikomi.yaml` and `rulebook.yaml` into `folder` (made if missing) and say what comes next.
 
     Raises:
-        InvalidSettings: unknown language or template, a file that is there already, a folder that cannot be written.
+        InvalidSettings: unknown language or template, both files there already, a folder that cannot be written.
 
     """
     if language not in _COMMENTS:
@@ -26,21 +26,22 @@ def write_starter(folder: Path, *, language: str, template: str = ADVISED) -> No
             f"there is no rulebook template {template!r}", hint=f"--template {' or --template '.join(templates())}"
         )
     texts = {folder / DEFAULT_FILE: settings_text(language), folder / RULEBOOK_FILE: template_text(template)}
-    for path in texts:
-        if path.exists():
-            raise InvalidSettings(
-                f"{path} is there already and is left as it is", hint="name another folder: mikomi init FOLDER"
-            )
+    missing = {path: text for path, text in texts.items() if not path.exists()}
+    if not missing:
+        raise InvalidSettings(
+            f"{' and '.join(map(str, texts))} are there already and are left as they are",
+            hint="name another folder: mikomi init FOLDER",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in texts.items():
+        for path, text in missing.items():
             with path.open("x", encoding="utf-8", newline="\n") as stream:
                 stream.write(text)
     except OSError as error:
         raise InvalidSettings(
             f"cannot write into {folder}: {error.strerror}", hint="name another folder: mikomi init FOLDER"
         ) from error
-    _say_next(folder, language, list(texts))
+    _say_next(folder, language, list(missing))
 
 
 def settings_text(language: str) -> str:

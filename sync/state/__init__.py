@@ -1,5 +1,7 @@
 """The state database: opened with migrate-or-refuse, one writer at a time, short transactions only."""
 
+import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from core.errors import StateError, StateTooNew
+from core.errors import AlreadyRunning, StateError, StateTooNew
 
 __all__ = ["HEAD", "State", "open_state"]
 
@@ -52,6 +54,29 @@ class State:
             yield connection
             connection.rollback()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Be the only run on this database. The lock is the operating system's: it ends with the process, however.
+
+        Raises:
+            AlreadyRunning: another process is at it.
+        """
+        path = make_url(self.url).database
+        if self.engine.dialect.name != "sqlite" or path in (None, "", ":memory:"):
+            yield
+            return
+        with open(f"{path}.lock", "a+", encoding="utf-8", opener=_open_private) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                lock.seek(0)
+                who = lock.read().strip() or "another process"
+                raise AlreadyRunning(f"a sync is running already ({who})", hint="wait until it has ended") from error
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}")
+            lock.flush()
+            yield
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -86,7 +111,8 @@ def open_state(url: str, *, create: bool = True) -> State:
         ) from error
     except SQLAlchemyError as error:
         raise StateError(
-            f"this is not a state database of Mikomi: {error}", hint="check `state:` in mikomi.yaml"
+            f"this is not a state database of Mikomi: {getattr(error, 'orig', None) or error}",
+            hint="check `state:` in mikomi.yaml",
         ) from error
     return State(engine, url)
 
@@ -113,6 +139,10 @@ def _engine(url: str) -> Engine:
         cursor.close()
 
     return engine
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _keep_private(path: Path) -> None:

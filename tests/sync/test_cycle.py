@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import CannotStart
+from core.errors import AlreadyRunning, CannotStart
 from sandbox import Sandbox
 from sync.state import schema as t
 from tests.sync.practice import Practice, control, people_by_record
@@ -239,3 +239,38 @@ def test_a_user_edit_is_seen_scored_and_written_in_few_calls(practice: Practice)
     (row,) = practice.soql(f"SELECT Mikomi_Score__c FROM Lead WHERE Id = '{lead['Id']}'")
     score = {r["person_id"]: r for r in practice.rows(t.score)}[person]
     assert row["Mikomi_Score__c"] == score["total"]
+
+
+def test_rows_seen_after_the_first_day_still_count_as_its_people(box: Sandbox, tmp_path: Path) -> None:
+    """What was younger than the settle time on the first day was there all the same: no task for it afterwards."""
+    from core.rulebook import template_text
+
+    practice = Practice(box, tmp_path, stage="all", rulebook=template_text("b2b-japan-standard"))
+    practice.setup()
+    for sobject in ("Lead", "Contact"):  # everybody was edited a moment ago
+        control(box.salesforce.url, "POST", "touch", {"sobject": sobject, "count": 10_000})
+    practice.sync()
+    alive = (t.record.c.system == "salesforce", t.record.c.deleted_at.is_(None))
+    assert practice.rows(t.record, *alive) == []
+    practice.wait()
+    practice.sync()
+    assert practice.rows(t.record, *alive)
+    assert all(row["seeded"] for row in practice.rows(t.handover))
+    assert keys(practice) == Counter()
+
+
+def test_a_second_sync_at_the_same_time_is_refused(practice: Practice) -> None:
+    with practice.state() as state, state.alone(), pytest.raises(AlreadyRunning) as caught:
+        practice.sync()
+    assert caught.value.exit_code == 3
+    assert practice.rows(t.run) == []
+    assert practice.sync().outcome == "ok"
+
+
+def test_a_state_of_another_time_zone_is_refused(practice: Practice) -> None:
+    practice.sync()
+    practice.write_config(timezone="Europe/Berlin")
+    path = practice.folder / "rulebook.yaml"
+    path.write_text(path.read_text("utf-8").replace("Asia/Tokyo", "Europe/Berlin"), "utf-8")
+    with pytest.raises(CannotStart, match="Asia/Tokyo"):
+        practice.sync()

@@ -86,14 +86,21 @@ def test_it_stays_short_and_comments_stay_in_one_language(language: str) -> None
 
 
 @pytest.mark.parametrize("name", ["mikomi.yaml", "rulebook.yaml"])
-def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
+def test_what_is_there_is_left_and_what_is_missing_is_written(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine", "utf-8")
+    assert mikomi("init", tmp_path).code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"mikomi.yaml", "rulebook.yaml"}
+    assert (tmp_path / name).read_text("utf-8") == "mine"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    for name in ("mikomi.yaml", "rulebook.yaml"):
+        (tmp_path / name).write_text("mine", "utf-8")
     said = mikomi("init", tmp_path)
     assert said.code == 2
-    assert name in said.err
+    assert "mikomi.yaml" in said.err
     assert "next:" in said.err
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_text("utf-8") == "mine"
+    assert {path.read_text("utf-8") for path in tmp_path.iterdir()} == {"mine"}
 
 
 @pytest.mark.parametrize(
