@@ -65,10 +65,22 @@ def find_secret(
     connection: str, field: str, source: SecretSource | None, *, environ: Mapping[str, str] | None = None
 ) -> SecretStr | None:
     """The secret of one field of a connection: from its source, else from `MIKOMI_<CONNECTION>_<FIELD>`, else None."""
+    place = f"connections.{connection}.{field}"
     if source is not None:
-        return read_secret(source, place=f"connections.{connection}.{field}", environ=environ)
-    value = (os.environ if environ is None else environ).get(variable_name(connection, field), "").strip()
-    return SecretStr(value) if value else None
+        secret = read_secret(source, place=place, environ=environ)
+    else:
+        value = (os.environ if environ is None else environ).get(variable_name(connection, field), "").strip()
+        if not value:
+            return None
+        secret = SecretStr(value)
+    text = secret.get_secret_value()
+    if not field.endswith("key") and not (text.isascii() and text.isprintable()):  # private keys have several lines
+        raise InvalidSettings(
+            "the secret contains a line break, a control character or letters outside ASCII",
+            place=place,
+            hint="store it again, exactly as the CRM shows it",
+        )
+    return secret
 
 
 def need_secret(

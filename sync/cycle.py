@@ -27,7 +27,7 @@ from sync.ready import cannot_start
 from sync.report import RunReport
 from sync.resolve import resolve_touched, vendors_of
 from sync.settings import Settings
-from sync.state import State, now_ms
+from sync.state import State, now_ms, outbox
 from sync.state import schema as t
 from sync.state.kept import get_kept, keep, keep_in
 from sync.state.rows import chunks
@@ -76,6 +76,7 @@ class Cycle:
         report = RunReport(uuid.uuid4().hex, self._settings.stage, self._clock(), dry_run=dry_run)
         with self._state.alone():
             _require_same_days(self._state, self._settings.timezone)
+            _require_known_systems(self._state, self._connectors)
             self._prepare(report, strict=strict)
             return self._pass(report, sweep=sweep)
 
@@ -148,6 +149,9 @@ class Cycle:
         report.daily = get_kept(self._state, "pass") != signature
         ids = self._touched_people()
         self._clean(ids)
+        if report.daily and not report.dry_run:
+            with self._state.begin() as connection:
+                outbox.revive_tasks(connection, now=moment.now)
         with closing(engine):
             self._score_and_plan(engine, plan, moment, ids, signature, report)
         with self._state.read() as connection:
@@ -308,6 +312,17 @@ def _require_same_days(state: State, zone: str) -> None:
         raise CannotStart(
             f"the state counts days in {kept}, the settings in {zone}",
             hint=f"write `timezone: {kept}` again, or name a new database in `state:` and sync (all is read anew)",
+        )
+
+
+def _require_known_systems(state: State, connectors: Mapping[str, Connector]) -> None:
+    """A connection that was renamed or taken away still has its people here: nobody guesses what is meant."""
+    with state.read() as connection:
+        found = set(connection.execute(select(t.cursor.c.system).distinct()).scalars())
+    if lost := sorted(found - set(connectors)):
+        raise CannotStart(
+            f"the state holds records of {', '.join(lost)}, which the settings no longer name",
+            hint="name the connection as it was, or a new database in `state:` (people handed over stay so: the CRMs know)",
         )
 
 

@@ -5,7 +5,7 @@ commits with the score that caused it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, RowMapping, delete, select, update
@@ -122,9 +122,12 @@ def plan_people(connection: Connection, scored: Sequence[Scored], plan: PlanSett
             values = field_values(score, person, episodes, row["version"], plan, moment)
             planned.writes += _owe_fields(connection, score, person, values, plan, moment)
     upsert(connection, t.score, rows)
+    # Between two passes of stage `all` a restatement is remembered: only there hand-overs are decided.
+    restated = [p for p, person in people.items() if plan.stage != "all" and _is_restated(person, plan)]
     for part in chunks(s.person_id for s in scored):
-        clean = {"dirty": False, "restated": False}
-        connection.execute(update(t.person).where(t.person.c.person_id.in_(part)).values(**clean))
+        connection.execute(update(t.person).where(t.person.c.person_id.in_(part)).values(dirty=False, restated=False))
+    for part in chunks(restated):
+        connection.execute(update(t.person).where(t.person.c.person_id.in_(part)).values(restated=True))
     return planned
 
 
@@ -158,9 +161,13 @@ def _hand_over(
     connection: Connection, score: Scored, person: _Person, plan: PlanSettings, moment: Moment, planned: Planned
 ) -> tuple[Episode, ...]:
     """At stage `all`: let the transition function decide, store its episodes, owe its task. Returns the episodes."""
-    if plan.stage != "all":
-        return person.episodes
     known = _with_forgotten(person, plan, moment)
+    if plan.stage != "all":
+        if known != person.episodes:
+            keep_episodes(connection, score.person_id, known)
+        return known
+    if person.row["opted_out"]:
+        known = _without_unsent(connection, score.person_id, known, moment)
     previous = max((e for e in known if e.record is not None), default=None)
     chosen = choose_record(
         [_task_record(row, plan) for row in person.records],
@@ -173,7 +180,7 @@ def _hand_over(
         last_human_day=None if score.last_human_at is None else plan.local_day(score.last_human_at),
         opted_out=person.row["opted_out"],
         recontact_on=person.row["recontact_on"],
-        restated=person.row["restated"] or (person.before is not None and person.before["digest"] != plan.digest),
+        restated=_is_restated(person, plan),
         written_number=_written_number(person),
         record=chosen.ref if chosen else None,
         released=score.person_id in plan.released,
@@ -192,6 +199,23 @@ def _hand_over(
     if decision.episodes != person.episodes:
         keep_episodes(connection, score.person_id, decision.episodes)
     return decision.episodes
+
+
+def _is_restated(person: _Person, plan: PlanSettings) -> bool:
+    """Whether the score moved because of us since the last time hand-overs were decided: rules, a merge, a split."""
+    return bool(person.row["restated"]) or (person.before is not None and person.before["digest"] != plan.digest)
+
+
+def _without_unsent(
+    connection: Connection, person_id: int, episodes: tuple[Episode, ...], moment: Moment
+) -> tuple[Episode, ...]:
+    """Somebody who opted out while a task waited is not called: the task is cancelled, its episode excluded."""
+    if not outbox.cancel_tasks(connection, person_id, reason="the person opted out", now=moment.now):
+        return episodes
+    latest = max(episodes, default=None)
+    if latest is None or latest.state != "offered":
+        return episodes
+    return tuple(replace(e, state="excluded", at=moment.as_of) if e == latest else e for e in episodes)
 
 
 def _is_initial(person: _Person, plan: PlanSettings) -> bool:

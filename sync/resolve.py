@@ -152,6 +152,14 @@ def _move(
     connection: Connection, groups: Sequence[Group], assigned: Assignment, previous: Mapping[RecordRef, int]
 ) -> None:
     """Records, activities and hand-overs go to the person they belong to now."""
+    _touch_companies(
+        connection,
+        {
+            *assigned.aliases,
+            *assigned.splits.values(),
+            *(previous.get(r, NOBODY) for r in assigned.people if previous.get(r) != assigned.people[r]),
+        },
+    )
     for old, new in assigned.aliases.items():
         connection.execute(update(t.person_alias).where(t.person_alias.c.person_id == old).values(person_id=new))
         insert_new(connection, t.person_alias, [{"old_id": old, "person_id": new}])
@@ -243,12 +251,22 @@ def _let_go(connection: Connection, gone: set[RecordRef], previous: Mapping[Reco
             .values(state="cancelled", code="gone", message="the record was deleted")
         )
         left.add(person)
+    _touch_companies(connection, left)
     for person in sorted(left):
         if connection.execute(select(t.record.c.id).where(t.record.c.person_id == person).limit(1)).first() is None:
             connection.execute(update(t.activity).where(t.activity.c.person_id == person).values(person_id=NOBODY))
             connection.execute(delete(t.handover).where(t.handover.c.person_id == person))
             _drop_person(connection, person)
     mark_dirty(connection, left)
+
+
+def _touch_companies(connection: Connection, people: Iterable[int]) -> None:
+    """The colleagues of people who move or leave: their company is not what it was."""
+    for part in chunks(sorted(set(people) - {NOBODY})):
+        companies = select(t.person.c.company_id).where(
+            t.person.c.person_id.in_(part), t.person.c.company_id.is_not(None)
+        )
+        connection.execute(update(t.person).where(t.person.c.company_id.in_(companies)).values(dirty=True))
 
 
 def _drop_person(connection: Connection, person: int) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from core.errors import InvalidSettings
 from core.records import ACTIVITY_KINDS
@@ -182,6 +182,10 @@ def load_settings(path: Path) -> Loaded:
         settings = Settings(**source.value)
     except ValidationError as error:
         raise _explain(error, path, source) from error
+    except SettingsError as error:
+        raise InvalidSettings(
+            f"a variable MIKOMI_… cannot be read: {error}", hint="lists and maps are JSON there"
+        ) from error
     return Loaded(settings=settings, file=path, source=source)
 
 

@@ -81,7 +81,8 @@ class Reader:
             return resume(cursor, lookback=self._reach.lookback)
         except (ValueError, KeyError) as error:
             raise StateError(
-                f"the stored cursor of {stream.name} is not Salesforce's", hint="mikomi rebuild"
+                f"the stored cursor of {stream.name} is not Salesforce's",
+                hint="name a new database in `state:`; everything is read anew",
             ) from error
 
     def _drain(self, progress: _Progress, answer: Answer) -> Iterator[Page]:
@@ -95,14 +96,17 @@ class Reader:
                 progress.window = Window(progress.window.low, horizon, progress.window.after)
             if progress.total is None:
                 progress.total = answer.total
+            # A first load takes what it sees beyond the horizon too, so that nobody is missing on the first day; the next
+            # run reads it again.
+            first_load = progress.window.low is None
             rows, cut = self._before_high(progress, answer.rows)
-            facts = self._facts(progress.stream, rows)
+            facts = self._facts(progress.stream, answer.rows if first_load else rows)
             if rows:
                 last = rows[-1]
                 progress.window = Window(
                     progress.window.low, progress.window.high, (parse_millis(last[progress.stream.key]), last["Id"])
                 )
-            next_url = None if cut else answer.next_url
+            next_url = None if cut and not first_load else answer.next_url
             answer = Answer([], 0, None, answer.at)  # the rows are facts now: free them before the next call
             if next_url is not None:
                 yield self._page(progress, facts)

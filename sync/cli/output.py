@@ -43,16 +43,24 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
+_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(127, 160)))
+
+
+def plain(text: str) -> str:
+    """Text from a CRM without control characters: an escape sequence in a name must not reach the terminal."""
+    return text.translate(_CONTROLS)
+
+
 def print_line(text: str = "", style: str = "") -> None:
     """One line as it is: text from a CRM is never read as markup."""
-    console.print(Text(text, style=style))
+    console.print(Text(plain(text), style=style))
 
 
 def print_finding(level: str, subject: str, message: str, hint: str = "") -> None:
     mark, style = MARKS[level]
-    console.print(Text(f"{mark} ", style), Text(f"{subject}: ", "bold"), Text(message), sep="")
+    console.print(Text(f"{mark} ", style), Text(f"{plain(subject)}: ", "bold"), Text(plain(message)), sep="")
     if hint:
-        console.print(Text(f"    → {hint}", "cyan"))
+        console.print(Text(f"    → {plain(hint)}", "cyan"))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[int] = ()) -> None:
@@ -61,7 +69,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right:
     for place, name in enumerate(columns):
         table.add_column(Text(name), justify="right" if place in right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
     # A row is one line: a narrow terminal breaks it itself, where copying still gives whole words and ids.
     width = max(console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum)
     console.print(table, width=width, crop=False, no_wrap=True, overflow="ignore")

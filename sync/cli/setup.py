@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from sqlalchemy import delete
+
 from connectors import SetupStep
 from core.errors import CannotStart
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line
 from sync.ready import cannot_start, require_ready
-from sync.state.kept import keep
+from sync.state import schema as t
+from sync.state.kept import keep_in
 from sync.texts import Say, speaker
 
 NAMES_SHOWN = 3
@@ -71,6 +74,15 @@ def _listed(names: Sequence[str], say: Say) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + " " + say("and {count} more", count=len(names) - NAMES_SHOWN)
 
 
+def _remember(app: App, name: str, *, task_key: bool | None, created: int) -> None:
+    """What the probe found; and that fields created just now are empty, whatever the CRM once acknowledged."""
+    with app.state() as state, state.begin() as connection:
+        keep_in(connection, f"task key {name}", task_key)
+        if created:
+            connection.execute(delete(t.acknowledged).where(t.acknowledged.c.system == name))
+            keep_in(connection, "pass", None)
+
+
 def apply_setup(app: App, say: Say, *, as_json: bool = False, brief: bool = False) -> int:
     """Create what is missing, connection by connection. `brief`: only counts and failures are shown."""
     failed = 0
@@ -89,8 +101,7 @@ def apply_setup(app: App, say: Say, *, as_json: bool = False, brief: bool = Fals
         if not as_json:
             kept = len(document.get(name, [])) - created
             print_line(say("{created} created, {kept} as they were.", created=created, kept=kept))
-        with app.state() as state:
-            keep(state, f"task key {name}", connector.capabilities.task_key)
+        _remember(app, name, task_key=connector.capabilities.task_key, created=created)
     if as_json:
         print_json(document)
     elif not failed and not brief:

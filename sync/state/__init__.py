@@ -92,7 +92,7 @@ def open_state(url: str, *, create: bool = True) -> State:
     try:
         parsed = make_url(url)
         engine = _engine(url)
-    except (ArgumentError, ImportError) as error:
+    except (ArgumentError, ImportError, ValueError) as error:
         raise StateError(f"the state cannot be opened: {error}", hint="check `state:` in mikomi.yaml") from error
     if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
         path = Path(parsed.database)
@@ -102,7 +102,10 @@ def open_state(url: str, *, create: bool = True) -> State:
             raise StateError(
                 f"the folder of the state database does not exist: {path.parent}", hint=f"mkdir -p {path.parent}"
             )
-        _keep_private(path)
+        try:
+            _keep_private(path)
+        except (OSError, ValueError) as error:
+            raise StateError(f"the state cannot be opened: {error}", hint="check `state:` in mikomi.yaml") from error
     try:
         _migrate(engine)
     except OperationalError as error:

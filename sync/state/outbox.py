@@ -182,6 +182,19 @@ def settle_dead(connection: Connection, entry: Entry, *, state: str, code: str, 
     )
 
 
+def cancel_tasks(connection: Connection, person_id: int, *, reason: str, now: Millis) -> int:
+    """Take back the tasks of a person that were not sent yet; how many."""
+    where = (t.outbox.c.person_id == person_id, t.outbox.c.effect == TASK, t.outbox.c.state == "new")
+    values = {"state": "cancelled", "done_at": now, "code": "cancelled", "message": reason}
+    return connection.execute(update(t.outbox).where(*where).values(**values)).rowcount
+
+
+def revive_tasks(connection: Connection, *, now: Millis) -> int:
+    """Refused tasks are tried again: their cause, a validation rule say, may be gone. The key keeps them single."""
+    where = (t.outbox.c.effect == TASK, t.outbox.c.state == "dead", t.outbox.c.code != "gone")
+    return connection.execute(update(t.outbox).where(*where).values(state="new", due_at=now)).rowcount
+
+
 def retarget(connection: Connection, entry: Entry, ref: RecordRef, *, now: Millis) -> None:
     """The record lives on elsewhere: the same task, under the same key, goes to the survivor."""
     connection.execute(

@@ -1,5 +1,6 @@
 """The whole pass against both emulators over real HTTP: what 1/6 promises, at its door."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.errors import AlreadyRunning, CannotStart
+from core.errors import AlreadyRunning, CannotStart, InvalidSettings
 from sandbox import Sandbox
+from sync.cli.setup import run_setup
 from sync.state import schema as t
 from tests.sync.practice import Practice, control, people_by_record
 
@@ -241,22 +243,139 @@ def test_a_user_edit_is_seen_scored_and_written_in_few_calls(practice: Practice)
     assert row["Mikomi_Score__c"] == score["total"]
 
 
-def test_rows_seen_after_the_first_day_still_count_as_its_people(box: Sandbox, tmp_path: Path) -> None:
-    """What was younger than the settle time on the first day was there all the same: no task for it afterwards."""
+def test_rows_edited_a_moment_before_the_first_day_count_as_its_people(box: Sandbox, tmp_path: Path) -> None:
+    """Everybody was edited within the settle time: they are scored on the first day, and no task follows later."""
     from core.rulebook import template_text
 
     practice = Practice(box, tmp_path, stage="all", rulebook=template_text("b2b-japan-standard"))
     practice.setup()
-    for sobject in ("Lead", "Contact"):  # everybody was edited a moment ago
+    for sobject in ("Lead", "Contact", "Task", "Event", "CampaignMember"):
         control(box.salesforce.url, "POST", "touch", {"sobject": sobject, "count": 10_000})
-    practice.sync()
-    alive = (t.record.c.system == "salesforce", t.record.c.deleted_at.is_(None))
-    assert practice.rows(t.record, *alive) == []
+    first = practice.sync()
+    assert any(row["system"] == "salesforce" for row in practice.rows(t.record))
     practice.wait()
-    practice.sync()
-    assert practice.rows(t.record, *alive)
+    assert practice.sync().people == first.people
     assert all(row["seeded"] for row in practice.rows(t.handover))
     assert keys(practice) == Counter()
+
+
+def test_a_person_first_seen_after_the_first_day_was_there_all_the_same(practice: Practice) -> None:
+    """A CRM that could not be read on the first day is no reason to flood reps on the second."""
+    path = practice.folder / "rulebook.yaml"
+    path.write_text(path.read_text("utf-8").replace("initial: all", "initial: seed"), "utf-8")
+    both = practice.config["connections"]
+    practice.write_config(connections={"hubspot": {**both["hubspot"], "linked_system": None}})
+    practice.sync()
+    practice.write_config(connections=both)
+    practice.wait()
+    practice.sync()
+    people = people_by_record(practice)
+    hubspot = {p for ref, p in people.items() if ref.startswith("hubspot/")}
+    late = {p for ref, p in people.items() if ref.startswith("salesforce/")} - hubspot
+    handed = [row for row in practice.rows(t.handover) if row["person_id"] in late]
+    assert handed
+    assert all(row["seeded"] for row in handed)
+
+
+def test_a_restatement_is_remembered_across_stages(practice: Practice) -> None:
+    """A harsher rulebook, tried while nothing is handed over, and taken back again: no second task."""
+    practice.sync()
+    before = keys(practice)
+    path = practice.folder / "rulebook.yaml"
+    original = path.read_text("utf-8")
+    harsh = re.sub(r"points: (\d+)", lambda m: f"points: {int(m[1]) // 4}", original)
+    for stage, text in (("observe", harsh), ("all", harsh), ("observe", original), ("all", original)):
+        practice.write_config(stage=stage)
+        path.write_text(text, "utf-8")
+        practice.sync()
+    assert keys(practice) == before
+
+
+def test_who_opts_out_while_a_task_waits_is_not_called(practice: Practice) -> None:
+    locked = {
+        "sobject": "Task",
+        "code": "UNABLE_TO_LOCK_ROW",
+        "message": "unable to obtain exclusive access",
+        "times": None,
+    }
+    control(practice.box.salesforce.url, "POST", "row_faults", locked)
+    practice.sync()
+    control(practice.box.salesforce.url, "DELETE", "row_faults")
+    waiting = practice.rows(t.outbox, t.outbox.c.effect == "task", t.outbox.c.state == "new")
+    assert waiting
+    for row in waiting:
+        kind = row["kind"].capitalize()
+        order = {"action": "update", "sobject": kind, "id": row["id"], "fields": {"HasOptedOutOfEmail": True}}
+        control(practice.box.salesforce.url, "POST", "records", order)
+    practice.wait()
+    practice.sync()
+    cancelled = {row["key"] for row in waiting}
+    assert not cancelled & set(keys(practice))
+    states = {row["state"] for row in practice.rows(t.outbox, t.outbox.c.effect == "task") if row["key"] in cancelled}
+    assert states == {"cancelled"}
+
+
+def test_a_refused_task_is_tried_again_the_next_day(practice: Practice) -> None:
+    rule = {"code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "タスクには分類が必要です", "times": None}
+    control(practice.box.salesforce.url, "POST", "row_faults", {"sobject": "Task", **rule})
+    report = practice.sync()
+    refused = report.systems["salesforce"].refused
+    assert refused > 0
+    assert report.outcome == "partial"
+    dead = practice.rows(t.outbox, t.outbox.c.state == "dead")
+    assert {row["message"] for row in dead} == {rule["message"]}
+    control(practice.box.salesforce.url, "DELETE", "row_faults")
+    practice.wait(24 * 3600)
+    practice.sync()
+    assert {row["key"] for row in dead} <= set(keys(practice))
+    assert set(keys(practice).values()) == {1}
+
+
+def test_a_renamed_connection_is_not_guessed(practice: Practice) -> None:
+    practice.sync()
+    connections = practice.config["connections"]
+    practice.write_config(connections={"hubspot": connections["hubspot"], "sales": connections["salesforce"]})
+    with pytest.raises((CannotStart, InvalidSettings)) as caught:
+        practice.sync()
+    assert "salesforce" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_colleague_who_leaves_changes_the_scores_of_those_who_stay(practice: Practice) -> None:
+    practice.sync()
+    companies = Counter(row["company_id"] for row in practice.rows(t.person) if row["company_id"])
+    company, _ = companies.most_common(1)[0]
+    members = {row["person_id"] for row in practice.rows(t.person, t.person.c.company_id == company)}
+    records = [ref for ref, person in people_by_record(practice).items() if person in members]
+    leaving = next(
+        r
+        for r in records
+        if r.startswith("hubspot/")
+        and sum(people_by_record(practice)[r] == p for p in people_by_record(practice).values()) == 1
+    )
+    control(
+        practice.box.hubspot.url,
+        "POST",
+        "records",
+        {"action": "delete", "type": "contacts", "id": leaving.rpartition("/")[2]},
+    )
+    practice.wait()
+    report = practice.sync(sweep=True)
+    assert report.people_scored >= len(members) - 1
+
+
+def test_a_field_made_again_is_filled_again(practice: Practice) -> None:
+    practice.sync()
+    url = practice.box.hubspot.url
+    control(url, "POST", "properties", {"action": "delete", "type": "contacts", "name": "mikomi_score"})
+    with pytest.raises(CannotStart, match="mikomi_score"):
+        practice.sync()
+    with practice.app() as app:
+        run_setup(app, apply=True, as_json=False)
+    practice.sync()
+    page = practice.hubspot("GET", "/crm/v3/objects/contacts?limit=100&properties=mikomi_score")
+    assert page["results"]
+    assert [c["id"] for c in page["results"] if c["properties"].get("mikomi_score") in (None, "")] == []
 
 
 def test_a_second_sync_at_the_same_time_is_refused(practice: Practice) -> None:

@@ -89,18 +89,31 @@ def test_a_row_that_became_visible_late_is_read_by_the_lookback(org: PracticeOrg
 
 
 def test_rows_younger_than_the_settle_time_wait_for_the_next_run(org: PracticeOrg) -> None:
+    first = list(org.connect(usage=PEOPLE).read({}))
+    org.settle()
+    [young] = org.add_people(1, minutes_ago=1)
+    connector = org.connect(usage=PEOPLE)
+    second = list(connector.read(cursors(first)))
+    assert leads(second) == []
+    org.settle()
+    assert [r.ref for r in leads(connector.read(cursors(second)))] == [young]
+
+
+def test_a_first_load_misses_nobody_and_reads_the_young_again(org: PracticeOrg) -> None:
     [young] = org.add_people(1, minutes_ago=1)
     connector = org.connect(usage=PEOPLE)
     first = list(connector.read({}))
-    assert leads(first) == []
+    assert [r.ref for r in leads(first)] == [young]
     org.settle()
     assert [r.ref for r in leads(connector.read(cursors(first)))] == [young]
 
 
 def test_young_rows_end_the_reading_without_a_page_more(org: PracticeOrg) -> None:
+    first = list(org.connect(usage=PEOPLE).read({}))
+    org.settle()
     org.add_people(1_000, minutes_ago=1)
     connector = org.connect(usage=PEOPLE)
-    list(connector.read({}))
+    list(connector.read(cursors(first)))
     assert connector.counts.stream == 2
 
 
@@ -130,7 +143,7 @@ def test_a_cursor_of_another_kind_is_refused(org: PracticeOrg) -> None:
     for text in ("", "[]", '{"after": "x"}', "nonsense"):
         with pytest.raises(StateError) as caught:
             list(org.connect().read({"Lead": Cursor(text)}))
-        assert caught.value.hint == "mikomi rebuild"
+        assert "state:" in caught.value.hint
 
 
 # --- what goes wrong on the way ------------------------------------------------------------------------------------------
