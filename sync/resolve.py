@@ -62,7 +62,7 @@ def _resolve_batch(connection: Connection, refs: Sequence[RecordRef], settings: 
     _move(connection, groups, assigned, previous)
     gone = {ref for ref in around if ref not in assigned.people}
     _let_go(connection, gone, previous)
-    settle_companies(connection, records, accounts)
+    settle_companies(connection, records, accounts, around - records.keys())
     _describe(connection, groups, assigned, records, settings)
     _place_deals(connection, [ref for ref in refs if ref.kind == "deal"])
     return len(people)

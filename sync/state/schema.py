@@ -55,6 +55,7 @@ record = Table(
     Column("id", String(64), primary_key=True),
     Column("person_id", BigInteger),
     Column("company_id", BigInteger),
+    Column("buyer", String(32)),  # what the record says of its company, where it has no account
     Column("account_id", String(64)),
     Column("owner_id", String(64)),
     Column("created_at", BigInteger, nullable=False),
@@ -72,6 +73,7 @@ record = Table(
     Column("successor_id", String(64)),
     Column("deleted_at", BigInteger),
     Index(None, "person_id"),
+    Index("ix_record_buyer", "buyer"),
     Index(None, "system", "account_id"),
     Index(
         "ix_record_successor",
@@ -273,8 +275,18 @@ company = Table(
     sqlite_autoincrement=True,
 )
 
+buyer = Table(
+    "buyer",  # all records without an account that say the same of their company are one buyer
+    metadata,
+    Column("id", String(32), primary_key=True),  # digest of what they say
+    Column("name", Text),
+    Column("domain", Text),
+    Column("number", Text),
+    Column("company_id", BigInteger),
+)
+
 company_tie = Table(
-    "company_tie",  # what ties an account, or a record without one, to others of its company
+    "company_tie",  # what ties an account or a buyer to others of its company
     metadata,
     Column("tie", String(255), primary_key=True),
     Column("system", String(64), primary_key=True),

@@ -323,7 +323,7 @@ def test_a_refused_task_is_tried_again_the_next_day(practice: Practice) -> None:
     assert refused > 0
     assert report.outcome == "partial"
     dead = practice.rows(t.outbox, t.outbox.c.state == "dead")
-    assert {row["message"] for row in dead} == {rule["message"]}
+    assert all(str(rule["message"]) in row["message"] for row in dead)
     control(practice.box.salesforce.url, "DELETE", "row_faults")
     practice.wait(24 * 3600)
     practice.sync()

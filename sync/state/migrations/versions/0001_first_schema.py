@@ -38,6 +38,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("system", "kind", "id", name=op.f("pk_acknowledged")),
     )
     op.create_table(
+        "buyer",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("domain", sa.Text(), nullable=True),
+        sa.Column("number", sa.Text(), nullable=True),
+        sa.Column("company_id", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_buyer")),
+    )
+    op.create_table(
         "change",
         sa.Column("system", sa.String(length=64), nullable=False),
         sa.Column("source_id", sa.String(length=160), nullable=False),
@@ -246,6 +255,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("person_id", sa.BigInteger(), nullable=True),
         sa.Column("company_id", sa.BigInteger(), nullable=True),
+        sa.Column("buyer", sa.String(length=32), nullable=True),
         sa.Column("account_id", sa.String(length=64), nullable=True),
         sa.Column("owner_id", sa.String(length=64), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -264,6 +274,7 @@ def upgrade() -> None:
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("system", "kind", "id", name=op.f("pk_record")),
     )
+    op.create_index("ix_record_buyer", "record", ["buyer"], unique=False)
     op.create_index(op.f("ix_record_person_id"), "record", ["person_id"], unique=False)
     op.create_index(
         "ix_record_successor",
