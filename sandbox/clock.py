@@ -37,10 +37,10 @@ class Clock:
                 self._held_ms = now_ms
             return self._now()
 
-    def hold(self) -> int:
-        """Stop the clock where it is."""
+    def hold(self, at_ms: int | None = None) -> int:
+        """Stop the clock where it is, or at a given moment."""
         with self._lock:
-            self._held_ms = self._now()
+            self._held_ms = self._now() if at_ms is None else at_ms
             return self._held_ms
 
     def release(self) -> int:

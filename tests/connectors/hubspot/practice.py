@@ -46,7 +46,7 @@ class PracticePortal:
     def __init__(self, folder: Path, options: HubSpotOptions | None = None) -> None:
         self.folder = folder
         self.clock = Clock(NOW)
-        self.clock.hold()
+        self.clock.hold(NOW)
         self.app = HubSpot(self.clock, options or HubSpotOptions(limits=False))
         self.server = Server(self.app).start()
         self.secret = self.app.issue_token()

@@ -34,7 +34,7 @@ class PracticeOrg:
     def __init__(self, folder: Path, options: SalesforceOptions | None = None, *, start_ms: int | None = None) -> None:
         self.folder = folder
         self.clock = Clock(start_ms)
-        self.clock.hold()
+        self.clock.hold(start_ms)
         self.app = Salesforce(self.clock, options or SalesforceOptions())
         self.server = Server(self.app).start()
         self.waits = PatientClock()

@@ -95,7 +95,7 @@ def open_account() -> Iterator[Opener]:
     def opener(*, held: bool = True, **options: Any) -> Account:
         clock = Clock(START_MS)
         if held:
-            clock.hold()
+            clock.hold(START_MS)
         app = HubSpot(clock, HubSpotOptions(**{"limits": False, **options}))
         account = Account(app, Server(app).start(), clock, app.issue_token())
         opened.append(account)

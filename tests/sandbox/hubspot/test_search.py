@@ -243,7 +243,7 @@ def test_the_kept_results_equal_a_fresh_search(steps: list[tuple[str, int, str]]
     from sandbox.hubspot.search_index import SearchIndex
 
     clock = Clock(START_MS)
-    clock.hold()
+    clock.hold(START_MS)
     app = HubSpot(clock, HubSpotOptions(index_lag_seconds=lag))
     portal = app._portal
     ids: list[int] = []

@@ -18,7 +18,7 @@ class Rig:
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock(START_MS)
-        self.clock.hold()
+        self.clock.hold(START_MS)
         self.org = Salesforce(self.clock, SalesforceOptions(**options))
         self.server = Server(self.org).start()
         self.url = self.server.url
