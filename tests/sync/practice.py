@@ -20,6 +20,9 @@ from sync.state import State, open_state
 from sync.state import schema as t
 
 MINUTES = 60.0
+MORNING_MS = 1_795_482_000_000
+"""Tuesday 2026-11-24, ten in the morning in Tokyo: no pass of a test meets midnight by chance."""
+
 QUIET_SECONDS = 20 * MINUTES
 """Past overlap and settle of both connectors: what was written before is read again no more."""
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sandbox import Sandbox
 from sync.state import State
 from sync.state import schema as t
-from tests.sync.practice import Practice, control, people_by_record
+from tests.sync.practice import MORNING_MS, Practice, control, people_by_record
 
 
 class Crash(BaseException):
@@ -66,7 +66,7 @@ def assert_consistent(practice: Practice) -> None:
 
 
 def test_a_crash_at_every_commit_converges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Sandbox(seed=11, people=24, limits=False) as box:
+    with Sandbox(seed=11, people=24, limits=False, now_ms=MORNING_MS) as box:
         practice = Practice(box, tmp_path, stage="all")
         practice.setup()
         crashes = 0
@@ -85,7 +85,7 @@ def test_a_crash_at_every_commit_converges(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_lost_answer_makes_no_second_task(tmp_path: Path) -> None:
     """The CRM commits, the answer never comes: the write is repeated and changes nothing."""
-    with Sandbox(seed=11, people=60, limits=False) as box:
+    with Sandbox(seed=11, people=60, limits=False, now_ms=MORNING_MS) as box:
         practice = Practice(box, tmp_path, stage="all")
         practice.setup()
         lost = {"kind": "drop_after", "times": 2, "method": "POST"}
@@ -99,7 +99,7 @@ def test_a_lost_answer_makes_no_second_task(tmp_path: Path) -> None:
 
 
 def test_killed_processes_leave_no_trace(tmp_path: Path) -> None:
-    with Sandbox(seed=12, people=60, limits=False) as box:
+    with Sandbox(seed=12, people=60, limits=False, now_ms=MORNING_MS) as box:
         practice = Practice(box, tmp_path, stage="all")
         practice.setup()
         slow = {"kind": "delay", "seconds": 1.5, "times": None, "path": "composite|batch/update|batch/upsert"}
@@ -146,7 +146,7 @@ def keys_of(practice: Practice) -> list[str]:
 @pytest.mark.parametrize("lost", ["all of it", "the last days"])
 def test_a_lost_or_restored_state_makes_no_second_task(tmp_path: Path, lost: str) -> None:
     """Hand-overs that only the CRMs remember are adopted: nobody is handed over because we forgot."""
-    with Sandbox(seed=11, people=60, limits=False) as box:
+    with Sandbox(seed=11, people=60, limits=False, now_ms=MORNING_MS) as box:
         practice = Practice(box, tmp_path, stage="all")
         practice.setup()
         state, backup = tmp_path / "mikomi.sqlite3", tmp_path / "backup"

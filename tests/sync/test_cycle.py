@@ -12,14 +12,14 @@ from core.errors import AlreadyRunning, CannotStart, InvalidSettings
 from sandbox import Sandbox
 from sync.cli.setup import run_setup
 from sync.state import schema as t
-from tests.sync.practice import Practice, control, people_by_record
+from tests.sync.practice import MORNING_MS, Practice, control, people_by_record
 
 PEOPLE = 120
 
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
-    with Sandbox(seed=7, people=PEOPLE, limits=False) as sandbox:
+    with Sandbox(seed=7, people=PEOPLE, limits=False, now_ms=MORNING_MS) as sandbox:
         yield sandbox
 
 
