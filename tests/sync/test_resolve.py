@@ -100,6 +100,22 @@ def test_a_merge_follows_the_survivor_and_leaves_an_alias(state: State, settings
         assert connection.execute(select(t.person_alias)).all() == [(second, first)]
 
 
+@pytest.mark.parametrize("stone_first", [True, False])
+def test_a_link_to_a_record_merged_away_before_the_first_load_is_followed(
+    state: State, settings: Settings, stone_first: bool
+) -> None:
+    """HubSpot may still name the loser of a Salesforce merge that we never saw alive."""
+    stone = Tombstone(ref("contact", "003B"), NOW, ref("contact", "003A"))
+    linked = a_record("7", system="hubspot", email="old@acme.example", links=(ref("contact", "003B"),))
+    survivor = a_record("003A", email="new@acme.example")
+    for fact in (stone, survivor, linked) if stone_first else (linked, survivor, stone):
+        put(state, settings, fact)
+    found = people(state)
+    assert found["hubspot/contact/7"] == found["salesforce/contact/003A"]
+    with state.read() as connection:
+        assert len(connection.execute(select(t.person)).all()) == 1
+
+
 def test_a_deleted_record_is_dropped(state: State, settings: Settings) -> None:
     put(state, settings, a_record("003A", email="a@acme.example"), an_activity("1", "call", ref("contact", "003A")))
     put(state, settings, Tombstone(ref("contact", "003A"), NOW))

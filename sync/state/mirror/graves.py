@@ -38,9 +38,35 @@ def _bury_record(connection: Connection, stone: Tombstone) -> int:
             successor_id=successor.id if successor else None,
         )
     ).rowcount
+    if not done and successor is not None:
+        done = _remember_merged(connection, stone, successor)
     if done:
         touch(connection, [stone.ref, *([successor] if successor else [])])
     return done
+
+
+def _remember_merged(connection: Connection, stone: Tombstone, successor: RecordRef) -> int:
+    """A record that was merged away before we ever saw it: others may still link to it, so its heir is remembered."""
+    ref = stone.ref
+    where = (t.record.c.system == ref.system, t.record.c.kind == ref.kind, t.record.c.id == ref.id)
+    if connection.execute(select(t.record.c.id).where(*where)).first() is not None:
+        return 0
+    nothing: dict[str, object] = {"fields": {}, "emails": [], "links": [], "absorbed": [], "consent": {}, "answers": {}}
+    row = {
+        "system": ref.system,
+        "kind": ref.kind,
+        "id": ref.id,
+        "created_at": stone.at,
+        "modified_at": stone.at,
+        "deleted_at": stone.at,
+        "fingerprint": "",
+        "written": {},
+        "successor_kind": successor.kind,
+        "successor_id": successor.id,
+        **nothing,
+    }
+    connection.execute(t.record.insert().values(**row))
+    return 1
 
 
 def _withdraw(connection: Connection, ref: RecordRef) -> int:
