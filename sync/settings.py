@@ -175,7 +175,9 @@ def load_settings(path: Path) -> Loaded:
         lines = [
             f"{_place(path, None, (), p.line)}{f': {p.field}' if p.field else ''}: {p.message}" for p in source.problems
         ]
-        raise InvalidSettings("\n".join(lines), hint="correct the lines above; `mikomi init` shows every key")
+        raise InvalidSettings(
+            "\n".join(lines), hint="correct the lines above; `mikomi init ANOTHER-FOLDER` writes a file with every key"
+        )
     if not isinstance(source.value, dict):
         raise InvalidSettings("the settings are a map of keys", place=f"{path}:1", hint="mikomi init")
     try:
@@ -199,7 +201,9 @@ def _explain(error: ValidationError, file: Path, source: Source) -> InvalidSetti
         if problem["type"] == "extra_forbidden":
             message = f"unknown key; known here: {known}" if len(path) == 1 else "unknown key"
         lines.append(f"{_place(file, source, path)}: {message}")
-    return InvalidSettings("\n".join(lines), hint="correct the lines above; `mikomi init` shows every key")
+    return InvalidSettings(
+        "\n".join(lines), hint="correct the lines above; `mikomi init ANOTHER-FOLDER` writes a file with every key"
+    )
 
 
 def _place(file: Path, source: Source | None, path: tuple[str | int, ...], line: int = 1) -> str:

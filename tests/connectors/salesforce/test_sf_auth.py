@@ -92,7 +92,9 @@ def test_a_key_that_is_none_is_named(org: PracticeOrg) -> None:
 @pytest.mark.parametrize("hours", [-5, 5])
 def test_a_wrong_clock_is_corrected_by_salesforces(org: PracticeOrg, hours: int) -> None:
     org.clock.advance(hours * 3600)
-    connect(org, "jwt").prepare()
+    connector = connect(org, "jwt")
+    connector.prepare()
+    assert connector.capabilities.person_kinds == ("lead", "contact")
 
 
 def test_a_rotated_refresh_token_is_stored_before_the_access_token_is_used(tmp_path: Path) -> None:
