@@ -10,15 +10,20 @@ MikomiError(message, hint)              root
 │  │  └─ RateLimited(retry_after)       wait that many seconds, within the call's budget
 │  ├─ OutcomeUnknown                    a write whose answer was lost: it may or may not have happened
 │  ├─ QuotaExhausted(resets_at)         this system pauses until then; the others go on
+│  │  └─ QuotaReserved                  only its score updates wait; reading and tasks go on
 │  ├─ Unauthorized                      this system stops; a person is told once
 │  ├─ Forbidden(missing)                a scope, permission or edition is missing; named
 │  ├─ Rejected(code)                    the CRM refused this payload and always will
 │  │  └─ Gone(survivor)                 deleted, merged or converted: follow or tombstone
 │  └─ Unexpected                        the API broke its word: this system stops, evidence kept without personal data
 ├─ AlreadyRunning                       another run is at it: exit code 3, nothing was touched
+├─ LeaseLost                            this run stood still and another took over: exit code 3, nothing more was done
+├─ Interrupted                          asked to stop: what was done is kept; exit code 130
+├─ GuardStop(guard)                     a change too large to be made unasked: exit code 4, nothing was written
 ├─ CannotStart                          a run that could not begin: every connection's reason; nothing was written
 └─ StateError                           the state database
-   └─ StateTooNew                       written by a newer Mikomi: never migrated down
+   ├─ StateTooNew                       written by a newer Mikomi: never migrated down
+   └─ StateUnavailable                  away, locked or out of space: nothing half-done; exit code 1, try again
 """
 
 from datetime import datetime
@@ -96,10 +101,18 @@ class QuotaExhausted(ConnectorError):
         self.resets_at = resets_at
 
 
+class QuotaReserved(QuotaExhausted):
+    """What is left of the share is kept for reading and tasks: score updates wait, nothing else does."""
+
+
 class Unauthorized(ConnectorError):
-    """The credential is wrong, expired for good, or revoked."""
+    """The credential is wrong, expired for good, or revoked. `final`: nothing but another secret helps."""
 
     exit_code = 2
+
+    def __init__(self, message: str, *, system: str = "", hint: str = "", final: bool = False) -> None:
+        super().__init__(message, system=system, hint=hint)
+        self.final = final
 
 
 class Forbidden(ConnectorError):
@@ -149,6 +162,34 @@ class AlreadyRunning(MikomiError):
     exit_code = 3
 
 
+class LeaseLost(MikomiError):
+    """The run stood still for longer than its lease lives, and another took over."""
+
+    exit_code = 3
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name}: this process stood still and another one took over",
+            hint="nothing is lost; `mikomi status` shows it",
+        )
+
+
+class Interrupted(MikomiError):
+    """A person or the system asked to stop; what was done is kept."""
+
+    exit_code = 130
+
+
+class GuardStop(MikomiError):
+    """A change larger than the configuration allows unasked; `guard` is the name that `--allow` takes."""
+
+    exit_code = 4
+
+    def __init__(self, guard: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.guard = guard
+
+
 class StateError(MikomiError):
     """The state database cannot be used."""
 
@@ -157,3 +198,9 @@ class StateError(MikomiError):
 
 class StateTooNew(StateError):
     """The state database was written by a newer version."""
+
+
+class StateUnavailable(StateError):
+    """The database cannot be reached or written now; whatever was under way was rolled back."""
+
+    exit_code = 1

@@ -135,11 +135,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """A record, account, deal or activity row that is gone; `successor` where it was merged or converted into another."""
+    """A record, account, deal or activity row that is gone; `successor` where it was merged or converted into another.
+
+    `permanent`: it is in no bin and no archive either (privacy deletion, emptied bin): it cannot come back.
+    """
 
     ref: RecordRef
     at: Millis
     successor: RecordRef | None = None
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

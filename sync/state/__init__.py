@@ -1,24 +1,22 @@
 """The state database: opened with migrate-or-refuse, one writer at a time, short transactions only."""
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
-from core.errors import AlreadyRunning, StateError, StateTooNew
+from core.errors import StateError, StateUnavailable
+from sync.state.gate import gate_of
+from sync.state.lease import LIFE_SECONDS, Fence, hold
+from sync.state.revisions import HEAD, migrate
 
 __all__ = ["HEAD", "State", "open_state"]
-
-HEAD = "0001"
-"""The schema revision this code writes; `migrations/versions` has one file per revision."""
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -32,13 +30,29 @@ class State:
     def __init__(self, engine: Engine, url: str) -> None:
         self.engine = engine
         self.url = url
+        self._sqlite = engine.dialect.name == "sqlite"
+        self._private = self._sqlite and make_url(url).database in (None, "", ":memory:")
+        self._fence: Fence | None = None
+        self._gate = gate_of(str(Path(make_url(url).database or "").absolute()) if self._sqlite else url)
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            if self.engine.dialect.name == "sqlite":
+    def begin(self, *, fenced: bool = True) -> Iterator[Connection]:
+        """One writing transaction.
+
+        Args:
+            fenced: fail instead of committing where another process took the run over. Only for what belongs to no run.
+
+        Raises:
+            LeaseLost: this run was overtaken; nothing was written.
+            StateUnavailable: the database went away; nothing was written.
+
+        """
+        with self._gate.ours(), self._translated(), self.engine.connect() as connection:
+            if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # writers queue here instead of failing half-way
             try:
+                if fenced and self._fence is not None:
+                    self._fence.check(connection)
                 yield connection
             except BaseException:
                 connection.rollback()
@@ -48,41 +62,77 @@ class State:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only look; sees one consistent snapshot."""
-        with self.engine.connect() as connection:
-            if self.engine.dialect.name == "sqlite":
+        engine = self.engine if self._sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        with self._gate.ours(), self._translated(), engine.connect() as connection:
+            if self._sqlite:
                 connection.exec_driver_sql("BEGIN")
-            yield connection
-            connection.rollback()
+            try:
+                yield connection
+            finally:
+                connection.rollback()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Be the only run on this database. The lock is the operating system's: it ends with the process, however.
+    def outside(self) -> Iterator[Connection]:
+        """A connection outside any transaction: for what a database does as a whole (VACUUM)."""
+        engine = self.engine if self._sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self._gate.ours(), self._translated(), engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def alone(self, *, wait_seconds: float = 0.0, life_seconds: float = LIFE_SECONDS) -> Iterator[None]:
+        """Be the only run on this database: every commit until the end of the block is fenced.
 
         Raises:
             AlreadyRunning: another process is at it.
+
         """
-        path = make_url(self.url).database
-        if self.engine.dialect.name != "sqlite" or path in (None, "", ":memory:"):
+        if self._private:
             yield
             return
-        with open(f"{path}.lock", "a+", encoding="utf-8", opener=_open_private) as lock:
+        with hold(self, "sync", wait_seconds=wait_seconds, life_seconds=life_seconds) as fence:
+            self._fence = fence
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                lock.seek(0)
-                who = lock.read().strip() or "another process"
-                raise AlreadyRunning(f"a sync is running already ({who})", hint="wait until it has ended") from error
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()}")
-            lock.flush()
+                yield
+            finally:
+                self._fence = None
+
+    def require_lease(self) -> None:
+        """Before a request that changes something outside: whether this run may still act.
+
+        Raises:
+            LeaseLost: it stood still for too long.
+
+        """
+        if self._fence is not None:
+            self._fence.require()
+
+    @contextmanager
+    def strange_reader(self) -> Iterator[None]:
+        """While something else than this object reads the SQLite file in this process (see `sync.state.gate`)."""
+        with self._gate.stranger():
             yield
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """A database that went away in the middle is said so, in our words."""
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            raise StateUnavailable(
+                f"the state database cannot be used now: {error.orig}",
+                hint="free space or start the database again, then repeat the command: nothing is half-done",
+            ) from error
 
     def close(self) -> None:
         self.engine.dispose()
 
 
-def open_state(url: str, *, create: bool = True) -> State:
+def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> State:
     """Open, creating or migrating as needed.
+
+    Args:
+        create: make the database if it is not there.
+        keep_copy: copy an SQLite database of an older schema before it is migrated.
 
     Raises:
         StateTooNew: a newer Mikomi wrote it.
@@ -107,7 +157,7 @@ def open_state(url: str, *, create: bool = True) -> State:
         except (OSError, ValueError) as error:
             raise StateError(f"the state cannot be opened: {error}", hint="check `state:` in mikomi.yaml") from error
     try:
-        _migrate(engine)
+        migrate(engine, keep_copy=keep_copy)
     except OperationalError as error:
         raise StateError(
             f"the state database cannot be used: {error.orig}", hint="check `state:` in mikomi.yaml"
@@ -122,11 +172,16 @@ def open_state(url: str, *, create: bool = True) -> State:
 
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": 10})
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        raise ArgumentError(f"{parsed.get_backend_name()} is not supported; use sqlite or postgresql")
     memory = parsed.database in (None, "", ":memory:")
     engine = create_engine(
         url,
+        hide_parameters=True,  # an error's text names the statement, never the values: they are people's
         poolclass=StaticPool if memory else NullPool,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
@@ -138,49 +193,17 @@ def _engine(url: str) -> Engine:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, not only unlinked
         cursor.execute("PRAGMA cache_size=-65536")
         cursor.close()
 
     return engine
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def _keep_private(path: Path) -> None:
     """The file holds personal data: it is created readable by its owner only."""
     if not path.exists():
         path.touch(mode=0o600)
-
-
-def _migrate(engine: Engine) -> None:
-    with engine.connect() as connection:
-        tables = set(inspect(connection).get_table_names())
-        found = (
-            connection.execute(text("select version_num from alembic_version")).scalar()
-            if "alembic_version" in tables
-            else None
-        )
-    if found == HEAD:
-        return
-    if found is None and tables - {"alembic_version"}:
-        raise StateError("this database holds tables that are not Mikomi's", hint="name an empty database in `state:`")
-    if found is not None and found > HEAD:
-        raise StateTooNew(
-            f"the state database has schema {found}, this program knows {HEAD}", hint="install the newer Mikomi again"
-        )
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        config.attributes["connection"] = connection
-        command.upgrade(config, HEAD)
-        connection.commit()
 
 
 def now_ms() -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from sync.state import State
 from sync.state import schema as t
@@ -23,3 +23,9 @@ def keep(state: State, name: str, value: Any) -> None:
 def keep_in(connection: Connection, name: str, value: Any) -> None:
     """Keep a value as part of a transaction that does more."""
     upsert(connection, t.setting, [{"name": name, "value": value}])
+
+
+def unkeep(state: State, name: str) -> None:
+    """Forget a kept value."""
+    with state.begin() as connection:
+        connection.execute(delete(t.setting).where(t.setting.c.name == name))

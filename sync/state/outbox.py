@@ -2,7 +2,11 @@
 
 States: `new` (to be sent) → `unknown` (claimed: it may have happened) → `done` | `new` (refused, later) | `dead` (never
 will pass; shown, with its reason) | `cancelled` (no longer wanted). Field rows: one per record, the latest wins.
-Tasks: one per key, for ever.
+Tasks: one per key, for ever; a task that is `new` was certainly not made, one that may have been stays `unknown` until it was
+looked for.
+
+`hold_until`: until then a request whose answer never came may still be carried out. Of field rows the same values may go out
+again at once, newer ones wait for it; of tasks only a unique key allows another attempt before.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,17 +15,24 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
+from core.errors import StateError
 from core.records import Millis, RecordRef, Value
 from sync.state import schema as t
+from sync.state.mirror.people import expect_shown
 from sync.state.rows import digest, select_at, upsert
 
 FIELDS = "fields"
 TASK = "task"
+VOLATILE = frozenset({"scored_at", "score_version"})
+"""Fields that are written only together with others: alone they are no change."""
+
+CANCELLED, INTERRUPTED = "cancelled", "interrupted"
+_OPEN = ("new", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the outbox as claimed or shown."""
+    """One row of the outbox as it was before it was claimed, or as it is shown."""
 
     outbox_id: int
     effect: str
@@ -34,6 +45,10 @@ class Entry:
     attempts: int
     code: str | None = None
     message: str | None = None
+    created_at: Millis = 0
+    sent_at: Millis | None = None
+    hold_until: Millis | None = None
+    done_at: Millis | None = None
 
 
 def want_fields(
@@ -41,20 +56,27 @@ def want_fields(
 ) -> bool:
     """Owe a record these values, replacing what it was owed before; whether anything is new.
 
+    They wait while an earlier request for the record may still be carried out: it must not overtake them. Values that the
+    CRM refused for good are owed again when they differ, not each time that somebody looks.
     `payload`: {"values": {field: value}, "reason_key": str}.
     """
     where = (t.outbox.c.effect == FIELDS, *_at(ref))
     before = connection.execute(select(t.outbox).where(*where)).mappings().first()
     content = digest(payload["values"])
-    if before is not None and before["digest"] == content and before["state"] in {"new", "unknown"}:
-        return False
+    held: Millis | None = None
+    if before is not None:
+        held = before["hold_until"]
+        if before["digest"] == content and before["state"] in _OPEN:
+            return False
+        if before["state"] == "dead" and _lasting(before["payload"]["values"]) == _lasting(payload["values"]):
+            return False
     row = {
         "person_id": person_id,
         "state": "new",
         "payload": dict(payload),
         "digest": content,
         "attempts": 0,
-        "due_at": now,
+        "due_at": max(now, held or now),
         "code": None,
         "message": None,
     }
@@ -99,55 +121,105 @@ def want_task(
     return True
 
 
-def claim(connection: Connection, system: str, effect: str, limit: int, *, now: Millis) -> list[Entry]:
-    """Take up to `limit` due rows by compare-and-set: each goes `new` → `unknown` before its request is sent."""
-    due = (
+def claim(
+    connection: Connection,
+    system: str,
+    effect: str,
+    limit: int,
+    *,
+    now: Millis,
+    due: Millis | None = None,
+    hold: Millis = 0,
+) -> list[Entry]:
+    """Take up to `limit` due rows by compare-and-set: each goes `new` → `unknown` before its request is sent.
+
+    Args:
+        due: rows due until then; `now` if not given.
+        hold: milliseconds for which a request that is not answered may still be carried out.
+
+    Raises:
+        StateError: a task would say something else than it did when it was owed: that must never happen.
+
+    """
+    box = t.outbox.c
+    rows = (
         select(t.outbox)
-        .where(
-            t.outbox.c.system == system,
-            t.outbox.c.effect == effect,
-            t.outbox.c.state == "new",
-            t.outbox.c.due_at <= now,
-        )
-        .order_by(t.outbox.c.outbox_id)
+        .where(box.system == system, box.effect == effect, box.state == "new", box.due_at <= (due or now))
+        .order_by(box.outbox_id)
         .limit(limit)
     )
     if connection.dialect.name == "postgresql":
-        due = due.with_for_update(skip_locked=True)
+        rows = rows.with_for_update(skip_locked=True)
     taken = []
-    for row in connection.execute(due).mappings().all():
+    for row in connection.execute(rows).mappings().all():
+        if effect == TASK and digest(row["payload"]) != row["digest"]:
+            raise StateError(
+                f"task {row['outbox_id']} was changed after it was owed; nothing was sent",
+                hint=f"mikomi dead show {row['outbox_id']}; this is a fault of Mikomi or of its database: please report it",
+            )
+        values = {"state": "unknown", "sent_at": now, "attempts": row["attempts"] + 1, "code": None, "message": None}
         won = connection.execute(
             update(t.outbox)
-            .where(
-                t.outbox.c.outbox_id == row["outbox_id"],
-                t.outbox.c.state == "new",
-                t.outbox.c.version == row["version"],
-            )
-            .values(state="unknown", sent_at=now, attempts=row["attempts"] + 1)
+            .where(box.outbox_id == row["outbox_id"], box.state == "new", box.version == row["version"])
+            .values(**values, hold_until=_later(row["hold_until"], now + hold))
         ).rowcount
         if won == 1:
-            taken.append(_entry(row))
+            taken.append(to_entry(row))
     return taken
 
 
-def reclaim(connection: Connection, system: str, *, now: Millis) -> int:
-    """Rows left `unknown` by a run that died: both effects are safe to repeat (absolute values; upsert by key)."""
-    return connection.execute(
-        update(t.outbox)
-        .where(t.outbox.c.system == system, t.outbox.c.state == "unknown")
-        .values(state="new", due_at=now)
-    ).rowcount
+def reclaim(
+    connection: Connection, system: str | None = None, *, now: Millis, hold: Millis = 0, quarantine: Millis = 0
+) -> int:
+    """Rows that a run which died was sending. How many.
+
+    The requests were sent before now, so what may come of them is bounded from now on. Field values go out again at once;
+    newer ones wait for `hold`. Tasks stay `unknown` for `quarantine`: whoever delivers looks for them first.
+    """
+    box = t.outbox.c
+    where = [box.state == "unknown", box.code.is_(None)]
+    if system is not None:
+        where.append(box.system == system)
+    interrupted = {"code": INTERRUPTED, "message": "the run ended before the answer came"}
+    fields = update(t.outbox).where(*where, box.effect == FIELDS)
+    again = {"state": "new", "due_at": now, "hold_until": now + hold}
+    found = connection.execute(fields.values(**again, **interrupted)).rowcount
+    tasks = update(t.outbox).where(*where, box.effect == TASK)
+    return found + connection.execute(tasks.values(hold_until=now + quarantine, **interrupted)).rowcount
 
 
-def settle_done(connection: Connection, entries: Sequence[tuple[Entry, str | None]], *, now: Millis) -> None:
-    """These arrived. A row that was owed something newer meanwhile stays `new`."""
+def unresolved(connection: Connection, system: str) -> list[Entry]:
+    """Tasks that may have been made: to be looked for in the CRM."""
+    box = t.outbox.c
+    where = (box.system == system, box.effect == TASK, box.state == "unknown", box.code.is_not(None))
+    return [
+        to_entry(row) for row in connection.execute(select(t.outbox).where(*where).order_by(box.outbox_id)).mappings()
+    ]
+
+
+def release(connection: Connection, entry: Entry, *, now: Millis) -> None:
+    """The task was certainly not made: to be sent again, or cancelled where nobody wants it any more."""
+    values: dict[str, Any] = {"state": "new", "due_at": now, "hold_until": None}
+    if entry.code == CANCELLED:
+        values = {"state": "cancelled", "done_at": now}
+    _settle(connection, entry, "unknown", **values)
+
+
+def settle_done(
+    connection: Connection,
+    entries: Sequence[tuple[Entry, str | None]],
+    *,
+    now: Millis,
+    hold_until: Millis | None = None,
+) -> None:
+    """These arrived. A row that was owed something newer meanwhile stays `new`.
+
+    `hold_until`: where an earlier attempt at the same got no answer: until when it may still be carried out.
+    """
     acknowledged = []
     for entry, crm_id in entries:
-        connection.execute(
-            update(t.outbox)
-            .where(t.outbox.c.outbox_id == entry.outbox_id, t.outbox.c.version == entry.version)
-            .values(state="done", done_at=now, crm_id=crm_id, code=None, message=None)
-        )
+        hold = _later(entry.hold_until, hold_until) if entry.effect == FIELDS else None
+        _settle(connection, entry, state="done", done_at=now, crm_id=crm_id, hold_until=hold, code=None, message=None)
         if entry.effect == FIELDS:
             acknowledged.append(
                 {
@@ -161,38 +233,69 @@ def settle_done(connection: Connection, entries: Sequence[tuple[Entry, str | Non
                 }
             )
     upsert(connection, t.acknowledged, acknowledged)
+    expect_shown(connection, {entry.ref: entry.payload["values"] for entry, _ in entries if entry.effect == FIELDS})
 
 
-def settle_later(connection: Connection, entries: Iterable[Entry], *, due_at: Millis, code: str, message: str) -> None:
-    """Refused for now, or outcome unknown and safe to repeat: due again at `due_at`."""
+def settle_later(
+    connection: Connection,
+    entries: Iterable[Entry],
+    *,
+    due_at: Millis,
+    code: str,
+    message: str,
+    hold_until: Millis | None = None,
+) -> None:
+    """Refused for now: due again at `due_at`. Field values whose outcome is unknown too, with their `hold_until`."""
     for entry in entries:
-        connection.execute(
-            update(t.outbox)
-            .where(t.outbox.c.outbox_id == entry.outbox_id, t.outbox.c.version == entry.version)
-            .values(state="new", due_at=due_at, code=code[:64], message=message[:500])
+        hold = _later(entry.hold_until, hold_until)
+        _settle(
+            connection,
+            entry,
+            state="new",
+            due_at=due_at,
+            hold_until=hold,
+            code=_said(code, 64),
+            message=_said(message, 500),
         )
 
 
-def settle_dead(connection: Connection, entry: Entry, *, state: str, code: str, message: str, now: Millis) -> None:
+def settle_unknown(
+    connection: Connection, entries: Iterable[Entry], *, hold_until: Millis, code: str, message: str
+) -> None:
+    """Tasks that may have been made. Until `hold_until` that they are not found says nothing."""
+    for entry in entries:
+        _settle(
+            connection, entry, hold_until=hold_until, code=_said(code, 64) or INTERRUPTED, message=_said(message, 500)
+        )
+
+
+def settle_dead(
+    connection: Connection,
+    entry: Entry,
+    *,
+    state: str,
+    code: str,
+    message: str,
+    now: Millis,
+    hold_until: Millis | None = None,
+) -> None:
     """Never will pass (`dead`), or is no longer wanted (`cancelled`); kept with its reason."""
-    connection.execute(
-        update(t.outbox)
-        .where(t.outbox.c.outbox_id == entry.outbox_id, t.outbox.c.version == entry.version)
-        .values(state=state, done_at=now, code=code[:64], message=message[:500])
+    hold = _later(entry.hold_until, hold_until)
+    _settle(
+        connection, entry, state=state, done_at=now, hold_until=hold, code=_said(code, 64), message=_said(message, 500)
     )
 
 
 def cancel_tasks(connection: Connection, person_id: int, *, reason: str, now: Millis) -> int:
-    """Take back the tasks of a person that were not sent yet; how many."""
-    where = (t.outbox.c.person_id == person_id, t.outbox.c.effect == TASK, t.outbox.c.state == "new")
-    values = {"state": "cancelled", "done_at": now, "code": "cancelled", "message": reason}
-    return connection.execute(update(t.outbox).where(*where).values(**values)).rowcount
+    """Take back the tasks of a person that were not sent yet; how many.
 
-
-def revive_tasks(connection: Connection, *, now: Millis) -> int:
-    """Refused tasks are tried again: their cause, a validation rule say, may be gone. The key keeps them single."""
-    where = (t.outbox.c.effect == TASK, t.outbox.c.state == "dead", t.outbox.c.code != "gone")
-    return connection.execute(update(t.outbox).where(*where).values(state="new", due_at=now)).rowcount
+    One that may have been made is left to be looked for, and is not made if it was not.
+    """
+    own = (t.outbox.c.person_id == person_id, t.outbox.c.effect == TASK)
+    said = {"code": CANCELLED, "message": reason}
+    connection.execute(update(t.outbox).where(*own, t.outbox.c.state == "unknown").values(**said))
+    where = (*own, t.outbox.c.state == "new")
+    return connection.execute(update(t.outbox).where(*where).values(state="cancelled", done_at=now, **said)).rowcount
 
 
 def retarget(connection: Connection, entry: Entry, ref: RecordRef, *, now: Millis) -> None:
@@ -200,7 +303,15 @@ def retarget(connection: Connection, entry: Entry, ref: RecordRef, *, now: Milli
     connection.execute(
         update(t.outbox)
         .where(t.outbox.c.outbox_id == entry.outbox_id)
-        .values(system=ref.system, kind=ref.kind, id=ref.id, state="new", due_at=now, version=entry.version + 1)
+        .values(
+            system=ref.system,
+            kind=ref.kind,
+            id=ref.id,
+            state="new",
+            due_at=now,
+            hold_until=None,
+            version=entry.version + 1,
+        )
     )
 
 
@@ -213,7 +324,7 @@ def acknowledged(connection: Connection, refs: Iterable[RecordRef]) -> dict[Reco
 def owed(connection: Connection, refs: Iterable[RecordRef]) -> dict[RecordRef, Mapping[str, Value]]:
     """Values on their way to each record and not yet acknowledged."""
     out = t.outbox.c
-    waiting = (out.effect == FIELDS) & out.state.in_(("new", "unknown"))
+    waiting = (out.effect == FIELDS) & out.state.in_(_OPEN)
     rows = select_at(connection, t.outbox, refs, out.system, out.kind, out.id, out.payload, where=waiting)
     return {RecordRef(row["system"], row["kind"], row["id"]): row["payload"]["values"] for row in rows}
 
@@ -239,16 +350,33 @@ def pending(connection: Connection, system: str, effect: str, *, now: Millis) ->
     return connection.execute(select(func.count()).select_from(t.outbox).where(*where)).scalar_one()
 
 
-def dead(connection: Connection) -> list[Entry]:
-    rows = connection.execute(select(t.outbox).where(t.outbox.c.state == "dead").order_by(t.outbox.c.outbox_id))
-    return [_entry(row) for row in rows.mappings()]
+def _settle(connection: Connection, entry: Entry, among: str | None = None, **values: Any) -> None:
+    """Change the row if it still is what was claimed."""
+    where = [t.outbox.c.outbox_id == entry.outbox_id, t.outbox.c.version == entry.version]
+    if among is not None:
+        where.append(t.outbox.c.state == among)
+    connection.execute(update(t.outbox).where(*where).values(**values))
+
+
+def _later(one: Millis | None, other: Millis | None) -> Millis | None:
+    return max((at for at in (one, other) if at is not None), default=None)
+
+
+def _said(text: str, length: int) -> str:
+    """A vendor's words as a database takes them."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:length]
+
+
+def _lasting(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in VOLATILE}
 
 
 def _at(ref: RecordRef) -> tuple[Any, ...]:
     return (t.outbox.c.system == ref.system, t.outbox.c.kind == ref.kind, t.outbox.c.id == ref.id)
 
 
-def _entry(row: RowMapping) -> Entry:
+def to_entry(row: RowMapping) -> Entry:
+    """A row of the table."""
     return Entry(
         outbox_id=row["outbox_id"],
         effect=row["effect"],
@@ -261,4 +389,8 @@ def _entry(row: RowMapping) -> Entry:
         attempts=row["attempts"],
         code=row["code"],
         message=row["message"],
+        created_at=row["created_at"],
+        sent_at=row["sent_at"],
+        hold_until=row["hold_until"],
+        done_at=row["done_at"],
     )

@@ -74,6 +74,12 @@ record = Table(
     Column("deleted_at", BigInteger),
     Index(None, "person_id"),
     Index("ix_record_buyer", "buyer"),
+    Index(
+        "ix_record_deleted",  # gone, and what it said is still here
+        "deleted_at",
+        sqlite_where=text("deleted_at is not null and fingerprint <> ''"),
+        postgresql_where=text("deleted_at is not null and fingerprint <> ''"),
+    ),
     Index(None, "system", "account_id"),
     Index(
         "ix_record_successor",
@@ -358,6 +364,7 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("sent_at", BigInteger),
+    Column("hold_until", BigInteger),  # a request whose outcome is unknown may still commit until then
     Column("due_at", BigInteger, nullable=False),
     Column("done_at", BigInteger),
     Column("crm_id", String(64)),
@@ -388,6 +395,95 @@ acknowledged = Table(
     Column("digest", String(32), nullable=False),
     Column("reason_key", String(32), nullable=False),
     Column("at", BigInteger, nullable=False),
+)
+
+shown = Table(
+    "shown",  # records whose fields of ours read differently than the last time: held against what we wrote
+    metadata,
+    Column("system", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("fields", JSON, nullable=False),  # those whose reading changed; one that cannot be read never does
+    sqlite_with_rowid=False,
+)
+
+contested = Table(
+    "contested",  # fields of ours that somebody else changed, how often, and what to (a digest, never the value)
+    metadata,
+    Column("system", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("field", String(64), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("theirs", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# --- who may run, and with what ----------------------------------------------------------------------------------------
+
+lease = Table(
+    "lease",  # one holder at a time; the token only ever grows
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(200)),  # machine, boot, process; none: free
+    Column("token", BigInteger, nullable=False),
+    Column("beats", BigInteger, nullable=False),  # a sign of life: others watch whether it moves
+)
+
+credential = Table(
+    "credential",  # tokens that a CRM gave us, encrypted
+    metadata,
+    Column("system", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+pause = Table(
+    "pause",  # connections (or `*`) that must not be called for now
+    metadata,
+    Column("system", String(64), primary_key=True),
+    Column("cause", String(16), primary_key=True),  # admin | quota | errors | credential | guard
+    Column("until", BigInteger),  # none: until a person resumes
+    Column("reason", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+calls_made = Table(
+    "calls_made",  # our own calls by hour, so that a share of the day outlives a process
+    metadata,
+    Column("system", String(64), primary_key=True),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),  # hours since 1970 UTC
+    Column("calls", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+)
+
+forgotten = Table(
+    "forgotten",  # keyed hashes of addresses and records that must never be stored again
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", String(16), nullable=False),  # request | privacy
+)
+
+audit = Table(
+    "audit",  # append-only; each row carries the hash of the one before
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("run_id", String(32)),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("old", JSON),
+    Column("new", JSON),
+    Column("why", Text, nullable=False),
+    Column("before", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index(None, "at"),
+    Index(None, "subject"),
 )
 
 # --- the runs themselves ---------------------------------------------------------------------------------------------

@@ -1,15 +1,17 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sync.settings import Settings
 from sync.state import State, open_state
+from tests.sync.databases import database, postgresql, spare
+
+__all__ = ["database", "postgresql", "spare"]  # fixtures
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    opened = open_state(f"sqlite:///{tmp_path}/state.sqlite3")
+def state(database: str) -> Iterator[State]:
+    opened = open_state(database)
     yield opened
     opened.close()
 

@@ -4,6 +4,7 @@ Our own writes come back with every read. They move `modified_at` and `written`,
 nobody (echo suppression).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,20 +14,27 @@ from sqlalchemy import Connection
 from core.records import Account, ActivityRow, Change, Deal, DealRole, Fact, Owner, Record, Tombstone
 from sync.state.mirror.activities import keep_activities
 from sync.state.mirror.deals import keep_changes, keep_deals, keep_owners, keep_roles
+from sync.state.mirror.forgotten import screen
 from sync.state.mirror.graves import keep_tombstones
 from sync.state.mirror.marks import NOBODY, PERSON_KINDS, mark_dirty, touch
 from sync.state.mirror.people import keep_accounts, keep_records
+from sync.state.mirror.storable import make_storable
 
 __all__ = ["NOBODY", "PERSON_KINDS", "Stored", "mark_dirty", "store", "touch"]
 
 
 @dataclass(slots=True)
 class Stored:
-    """What storing a page did: rows read, and rows that changed something."""
+    """What storing a page did: rows read, rows that changed something, rows of forgotten people that were turned away.
+
+    `problems`: rows and values that no database could hold and were left out, by place; never their content.
+    """
 
     read: int = 0
     changed: int = 0
+    refused: int = 0
     by_kind: dict[str, int] = field(default_factory=dict)
+    problems: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, read: int, changed: int) -> None:
         self.read += read
@@ -38,9 +46,11 @@ class Stored:
 def store(connection: Connection, facts: Iterable[Fact]) -> Stored:
     """Take facts into the mirror, mark what they touch, and count what changed."""
     by_type: dict[type, list[Any]] = {}
-    for fact in facts:
-        by_type.setdefault(type(fact), []).append(fact)
     stored = Stored()
+    clean, stored.problems = make_storable(facts)
+    welcome, stored.refused = screen(connection, clean)
+    for fact in welcome:
+        by_type.setdefault(type(fact), []).append(fact)
     for kind, keep in _KEEPERS.items():  # owners and accounts before records before what hangs on them
         if found := by_type.pop(kind, None):
             stored.add(kind.__name__, len(found), keep(connection, found))

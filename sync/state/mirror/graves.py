@@ -7,10 +7,13 @@ from sqlalchemy import Connection, delete, select, update
 from core.records import RecordRef, Tombstone
 from sync.state import schema as t
 from sync.state.mirror.activities import source_codes
+from sync.state.mirror.erase import erase_accounts, erase_deals, erase_records
+from sync.state.mirror.forgotten import remember_gone
 from sync.state.mirror.marks import PERSON_KINDS, mark_dirty, touch
 
 
 def keep_tombstones(connection: Connection, stones: Sequence[Tombstone]) -> int:
+    """Mark what is gone. What cannot come back is emptied at once; the rest waits for its retention."""
     changed = 0
     for stone in stones:
         if stone.ref.kind in PERSON_KINDS:
@@ -23,7 +26,17 @@ def keep_tombstones(connection: Connection, stones: Sequence[Tombstone]) -> int:
                 changed += 1
         else:
             changed += _withdraw(connection, stone.ref)
+    _empty_for_good(connection, [stone for stone in stones if stone.permanent and stone.successor is None])
     return changed
+
+
+def _empty_for_good(connection: Connection, stones: Sequence[Tombstone]) -> None:
+    people = [stone.ref for stone in stones if stone.ref.kind in PERSON_KINDS]
+    if people:
+        remember_gone(connection, people, at=max(stone.at for stone in stones))
+        erase_records(connection, people)
+    erase_accounts(connection, [stone.ref for stone in stones if stone.ref.kind == "account"])
+    erase_deals(connection, [stone.ref for stone in stones if stone.ref.kind == "deal"])
 
 
 def _bury_record(connection: Connection, stone: Tombstone) -> int:

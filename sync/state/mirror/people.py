@@ -1,6 +1,6 @@
 """Records of people and accounts. Our own writes come back with every read: they move `modified_at` and `written` only."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -14,17 +14,20 @@ from sync.state.rows import chunks, delete_at, digest, insert_new, select_at, up
 def keep_records(connection: Connection, records: Sequence[Record]) -> int:
     latest = {record.ref: record for record in records}
     row_of = t.record.c
-    columns = (row_of.system, row_of.kind, row_of.id, row_of.fingerprint, row_of.modified_at, row_of.deleted_at)
+    columns = (row_of.system, row_of.kind, row_of.id, row_of.fingerprint, row_of.modified_at, row_of.deleted_at, row_of.written)  # fmt: skip
     stored = select_at(connection, t.record, latest, *columns)
     known = {RecordRef(row["system"], row["kind"], row["id"]): row for row in stored}
     changed: list[dict[str, Any]] = []
     echoes: list[dict[str, Any]] = []
+    shown: dict[RecordRef, set[str]] = {}
     for ref, record in latest.items():
         row = _record_row(record)
         before = known.get(ref)
+        if before is not None and before["deleted_at"] is None and before["written"] != row["written"]:
+            shown[ref] = _differing(before["written"], row["written"])
         if before is None or before["fingerprint"] != row["fingerprint"] or before["deleted_at"] is not None:
             changed.append(row)
-        elif before["modified_at"] != record.modified_at:
+        elif before["modified_at"] != record.modified_at or ref in shown:  # a stamp of whole seconds may stay the same
             echoes.append({"b_system": ref.system, "b_kind": ref.kind, "b_id": ref.id, "b_at": record.modified_at, "b_w": dict(record.written)})  # fmt: skip
     if echoes:
         connection.execute(
@@ -33,6 +36,7 @@ def keep_records(connection: Connection, records: Sequence[Record]) -> int:
             .values(modified_at=bindparam("b_at"), written=bindparam("b_w")),
             echoes,
         )  # fmt: skip
+    note_shown(connection, shown)
     if not changed:
         return 0
     upsert(connection, t.record, changed)
@@ -49,6 +53,45 @@ def keep_records(connection: Connection, records: Sequence[Record]) -> int:
     insert_new(connection, t.record_link, links)
     touch(connection, refs)
     return len(changed)
+
+
+def note_shown(connection: Connection, fields: Mapping[RecordRef, Collection[str]]) -> None:
+    """Fields of ours that read differently than before: `sync.drift` holds them against what we wrote."""
+    waiting = {
+        RecordRef(row["system"], row["kind"], row["id"]): row["fields"]
+        for row in select_at(connection, t.shown, fields)
+    }
+    rows = [key_of(ref) | {"fields": sorted({*names, *waiting.get(ref, ())})} for ref, names in fields.items() if names]
+    upsert(connection, t.shown, rows)
+
+
+def expect_shown(connection: Connection, values: Mapping[RecordRef, Mapping[str, Any]]) -> None:
+    """These records took these values of ours: whatever else they show when they are read next, somebody else wrote."""
+    row_of = t.record.c
+    columns = (row_of.system, row_of.kind, row_of.id, row_of.written)
+    rows = []
+    for row in select_at(connection, t.record, values, *columns):
+        ref = RecordRef(row["system"], row["kind"], row["id"])
+        written = {name: value for name, value in {**row["written"], **values[ref]}.items() if value is not None}
+        if written != row["written"]:
+            rows.append({"b_system": ref.system, "b_kind": ref.kind, "b_id": ref.id, "b_w": written})
+    if rows:
+        connection.execute(_set_written, rows)
+
+
+_set_written = (
+    update(t.record)
+    .where(
+        t.record.c.system == bindparam("b_system"),
+        t.record.c.kind == bindparam("b_kind"),
+        t.record.c.id == bindparam("b_id"),
+    )
+    .values(written=bindparam("b_w"))
+)
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    return {name for name in (*before, *after) if before.get(name) != after.get(name)}
 
 
 def _record_row(record: Record) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from core.records import RecordRef
-from sync.state import State, outbox
+from sync.state import State, deadletters, outbox
 from sync.state import schema as t
 
 REF = RecordRef("salesforce", "contact", "003A")
@@ -89,7 +89,7 @@ def test_a_dead_row_is_kept_with_its_reason(state: State) -> None:
             connection, entry, state="dead", code="FIELD_CUSTOM_VALIDATION_EXCEPTION", message="no", now=6
         )
     with state.read() as connection:
-        (dead,) = outbox.dead(connection)
+        (dead,) = deadletters.list_dead(connection)
     assert (dead.code, dead.message) == ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no")
 
 

@@ -1,0 +1,212 @@
+"""One holder at a time, and only the holder commits.
+
+A lease is a row: its holder, a fencing token that only ever grows, and a beat that the holder moves. Clocks of two machines are
+never compared: who waits watches by its own monotonic clock whether the beat moves, and takes over when it stood still for
+the lease's life; at once where the holder was a process of this very machine that is gone. Every writing transaction of a
+run reads the row with its own token (`Fence.check`): a holder that was paused and overtaken cannot commit.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, select, update
+
+from core.errors import AlreadyRunning, LeaseLost, StateError
+from sync.state import schema as t
+from sync.state.rows import insert_new
+
+if TYPE_CHECKING:
+    from sync.state import State
+
+LIFE_SECONDS = 60.0
+"""How long a beat may stand still before others take over."""
+
+BEAT_SECONDS = 5.0
+"""How often a holder beats: also how long a second instance looks before it believes that the first one lives."""
+
+_POLL_SECONDS = 0.1
+
+
+def _elapsed() -> float:
+    """Seconds that also pass while the machine sleeps or this process is stopped."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+@dataclass(slots=True)
+class Fence:
+    """What a holder shows at every commit, and asks before every request that changes something outside."""
+
+    name: str
+    token: int
+    life_seconds: float = LIFE_SECONDS
+    confirmed: float = field(default_factory=_elapsed)
+
+    def check(self, connection: Connection) -> None:
+        """Hold the row, so that nobody takes over before this transaction has ended.
+
+        Raises:
+            LeaseLost: somebody else holds the lease now.
+
+        """
+        row = select(t.lease.c.token, t.lease.c.holder).where(t.lease.c.name == self.name)
+        if connection.dialect.name == "postgresql":
+            row = row.with_for_update(read=True)
+        found = connection.execute(row).one_or_none()
+        if found is None or found.token != self.token or found.holder is None:
+            raise LeaseLost(self.name)
+
+    def require(self) -> None:
+        """Whether we may still act outside: nobody can have taken over since the last beat that was confirmed.
+
+        Raises:
+            LeaseLost: this process stood still for longer than the lease lives.
+
+        """
+        if _elapsed() - self.confirmed >= self.life_seconds:
+            raise LeaseLost(self.name)
+
+
+@contextmanager
+def hold(
+    state: "State", name: str, *, wait_seconds: float = 0.0, life_seconds: float = LIFE_SECONDS
+) -> Iterator[Fence]:
+    """Be the only holder of `name`; beats in the background until the block ends.
+
+    Args:
+        wait_seconds: how long to wait for a holder that lives. One that does not beat is always waited out.
+
+    Raises:
+        AlreadyRunning: the holder lives, and waiting has ended.
+
+    """
+    fence = Fence(name, _take(state, name, wait_seconds, life_seconds), life_seconds)
+    stop = threading.Event()
+    beating = threading.Thread(target=_keep_beating, args=(state, fence, stop), name=f"lease {name}", daemon=True)
+    beating.start()
+    try:
+        yield fence
+    finally:
+        stop.set()
+        beating.join()
+        _release(state, fence)
+
+
+def whoami() -> str:
+    """The running process, so that its neighbours can tell whether it still exists: machine, boot, process space, number, start."""
+    return "/".join((socket.gethostname()[:60], _boot(), _space(), str(os.getpid()), _started(os.getpid())))
+
+
+def _take(state: "State", name: str, wait_seconds: float, life_seconds: float) -> int:
+    """The fencing token of a lease that is ours now."""
+    began = moved = _elapsed()
+    seen: tuple[str | None, int, int] | None = None
+    lives = False
+    while True:
+        with state.begin(fenced=False) as connection:
+            insert_new(connection, t.lease, [{"name": name, "holder": None, "token": 0, "beats": 0}])
+            row = connection.execute(select(t.lease).where(t.lease.c.name == name)).mappings().one()
+            found = (row["holder"], row["token"], row["beats"])
+            if found != seen:
+                lives, moved, seen = seen is not None, _elapsed(), found
+            free = row["holder"] is None or _is_gone(row["holder"]) or _elapsed() - moved >= life_seconds
+            if free and _swap(connection, name, found):
+                return int(row["token"]) + 1
+        if lives and not free and _elapsed() - began >= wait_seconds:
+            raise AlreadyRunning(
+                f"{name} is running already ({_describe(seen[0])})", hint="wait until it has ended; nothing was touched"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _swap(connection: Connection, name: str, found: tuple[str | None, int, int]) -> bool:
+    """Take the lease if it still is as it was found."""
+    holder, token, beats = found
+    same = t.lease.c.holder.is_(None) if holder is None else t.lease.c.holder == holder
+    where = (t.lease.c.name == name, t.lease.c.token == token, t.lease.c.beats == beats, same)
+    mine = {"holder": whoami(), "token": token + 1, "beats": 0}
+    return connection.execute(update(t.lease).where(*where).values(**mine)).rowcount == 1
+
+
+def _keep_beating(state: "State", fence: Fence, stop: threading.Event) -> None:
+    own = (t.lease.c.name == fence.name, t.lease.c.token == fence.token)
+    while not stop.wait(min(BEAT_SECONDS, fence.life_seconds / 4)):
+        sent = _elapsed()
+        try:
+            with state.begin(fenced=False) as connection:
+                done = connection.execute(update(t.lease).where(*own).values(beats=t.lease.c.beats + 1)).rowcount
+        except StateError:
+            continue  # the database is away for now: without a confirmation the fence closes by itself
+        if done != 1:
+            return
+        fence.confirmed = sent
+
+
+def _release(state: "State", fence: Fence) -> None:
+    own = (t.lease.c.name == fence.name, t.lease.c.token == fence.token)
+    try:
+        with state.begin(fenced=False) as connection:
+            connection.execute(update(t.lease).where(*own).values(holder=None))
+    except StateError:
+        return  # others see that this process is gone, or wait the lease's life
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether the holder was a process of this machine that has ended; False where that cannot be known."""
+    host, boot, space, pid, started = holder.split("/")
+    if host != socket.gethostname()[:60] or not boot:
+        return False
+    if boot != _boot():
+        return True  # the machine was started anew since
+    if space != _space():
+        return False
+    return not _exists(int(pid)) if not _read(f"/proc/{pid}/stat") else _started(int(pid)) != started
+
+
+def _describe(holder: str | None) -> str:
+    if holder is None:
+        return "another process"
+    host, _, _, pid, _ = holder.split("/")
+    return f"process {pid} on {host}"
+
+
+def _boot() -> str:
+    return _read("/proc/sys/kernel/random/boot_id")
+
+
+def _space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks since boot; empty where it does not exist (or is dead and unburied)."""
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return "" if len(fields) < 20 or fields[0] in {"Z", "X"} else fields[19]
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process of that number, also one that is hidden from us."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""
