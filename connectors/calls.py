@@ -12,18 +12,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
+from connectors.budget import Budget
 from connectors.protocol import CallCounts
-from core.errors import ConnectorError, OutcomeUnknown, QuotaExhausted, RateLimited, Transient, Unauthorized
-from core.records import DAY_MS, Millis
+from core.errors import ConnectorError, OutcomeUnknown, RateLimited, Transient, Unauthorized, Unexpected
+from core.records import Millis
 
 T = TypeVar("T")
 CallKind = Literal["stream", "other", "write"]
 Effect = Literal["none", "repeatable", "once"]
+
+_TOKENS_TRIED = 4
+"""How many tokens of others one call tries before the last word."""
+
+_BROKEN = (Transient, OutcomeUnknown, Unexpected)
+"""What counts against a connection's health. A refusal is an answer; so is a request to slow down."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,77 +75,6 @@ class Policy:
     longest_wait_seconds: float = 30.0
 
 
-class Budget:
-    """The share of a CRM's daily calls that an admin granted, in a rolling window of 24 hours.
-
-    Two bounds, both optional: `own_calls`, what this connector object may send in 24 hours; `stop_at_percent`, the use
-    of the whole quota (ours and everyone's, as the CRM's headers report it) above which we stay quiet.
-    """
-
-    def __init__(
-        self, system: str, clock: Clock, *, own_calls: int | None = None, stop_at_percent: float | None = 80.0
-    ) -> None:
-        self._system = system
-        self._clock = clock
-        self._own_calls = own_calls
-        self._stop_at_percent = stop_at_percent
-        self._sent: deque[Millis] = deque()
-        self._used: int | None = None
-        self._limit: int | None = None
-        self._resets_at: Millis | None = None
-        self._observed_at: Millis = 0
-
-    @property
-    def used(self) -> int | None:
-        """Calls of everyone in the current window, as last reported by the CRM."""
-        return self._used
-
-    @property
-    def limit(self) -> int | None:
-        """The whole quota, as last reported by the CRM."""
-        return self._limit
-
-    def observe(self, *, used: int, limit: int, resets_at: Millis | None = None) -> None:
-        """Take over what a response's headers say about the quota. `resets_at`: our clock's time, None if unknown."""
-        self._used, self._limit, self._resets_at = used, limit, resets_at
-        self._observed_at = self._clock.now()
-
-    def spend(self, calls: int = 1) -> None:
-        """Account for calls about to be sent; raises `QuotaExhausted`, and sends nothing, where the share is used up."""
-        now = self._clock.now()
-        self._check_share(now)
-        if self._own_calls is not None:
-            while self._sent and self._sent[0] <= now - DAY_MS:
-                self._sent.popleft()
-            if len(self._sent) + calls > self._own_calls:
-                free = self._sent[0] + DAY_MS if self._sent else now + DAY_MS
-                raise self._exhausted(f"the granted {self._own_calls} calls a day are used up", free)
-            self._sent.extend([now] * calls)
-
-    def _check_share(self, now: Millis) -> None:
-        if self._stop_at_percent is None or not self._limit or self._used is None:
-            return
-        if self._resets_at is not None and now >= self._resets_at:
-            return
-        if now - self._observed_at > _RECHECK_MS:
-            return  # the window has moved on since: one call will tell
-        if self._used >= self._limit * self._stop_at_percent / 100:
-            message = f"{self._used} of {self._limit} daily calls are used (by everyone); we stop at {self._stop_at_percent:g} %"
-            raise self._exhausted(message, self._resets_at or now + _RECHECK_MS)
-
-    def _exhausted(self, message: str, resets_at: Millis) -> QuotaExhausted:
-        when = datetime.fromtimestamp(resets_at / 1000, UTC)
-        return QuotaExhausted(
-            message,
-            resets_at=when,
-            system=self._system,
-            hint="wait, or raise the connection's quota settings",
-        )
-
-
-_RECHECK_MS = 60 * 60 * 1000
-
-
 class Pace:
     """At most `calls` in any `seconds`: sleeps before a call that would be too many."""
 
@@ -178,7 +113,8 @@ class Calls:
     Attributes:
         system: connection name, put into errors.
         translate: see `Translate`.
-        renew: gets a new access token; called once per call after an `Unauthorized`, then the call is repeated.
+        renew: gets another access token after an `Unauthorized`, then the call is repeated. False where it found one that
+            somebody else had got, which may have ended meanwhile too: that does not count as this call's one renewal.
         paces: named speed limits that calls may be subject to.
     """
 
@@ -188,7 +124,7 @@ class Calls:
     policy: Policy = field(default_factory=Policy)
     budget: Budget | None = None
     counts: CallCounts = field(default_factory=CallCounts)
-    renew: Callable[[], None] | None = None
+    renew: Callable[[], object] | None = None
     paces: Mapping[str, Pace] = field(default_factory=dict)
 
     def run(
@@ -261,14 +197,14 @@ class _Call:
         self.lost = False
 
     def attempt(self, send: Callable[[float], T]) -> T:
-        try:
-            return self._send(send)
-        except Unauthorized:
-            if self._calls.renew is None or self._renewed:
-                raise
-            self._renewed = True
-            self._calls.renew()
-            return self._send(send)
+        for _ in range(_TOKENS_TRIED):
+            try:
+                return self._send(send)
+            except Unauthorized:
+                if self._calls.renew is None or self._renewed:
+                    raise
+                self._renewed = self._calls.renew() is not False
+        return self._send(send)
 
     def _send(self, send: Callable[[float], T]) -> T:
         calls = self._calls
@@ -279,7 +215,7 @@ class _Call:
         calls.count(self._endpoint, self._kind)
         remaining = self._deadline - calls.clock.monotonic()
         try:
-            return send(max(1.0, min(calls.policy.timeout_seconds, remaining)))
+            result = send(max(1.0, min(calls.policy.timeout_seconds, remaining)))
         except ConnectorError as error:
             self._remember(error)
             raise
@@ -289,11 +225,17 @@ class _Call:
                 raise
             self._remember(translated)
             raise translated from error
+        if calls.budget is not None:
+            calls.budget.note(worked=True)
+        return result
 
     def _remember(self, error: ConnectorError) -> None:
         error.system = error.system or self._calls.system
         if isinstance(error, OutcomeUnknown) and self._effect != "none":
             self.lost = True
+            self._calls.counts.lost += 1
+        if self._calls.budget is not None:
+            self._calls.budget.note(worked=not isinstance(error, _BROKEN) or isinstance(error, RateLimited))
 
     def is_worth_another(self, error: BaseException) -> bool:
         if isinstance(error, OutcomeUnknown):
@@ -307,14 +249,20 @@ class _Call:
         return self._backoff(state)
 
     def must_stop(self, state: RetryCallState) -> bool:
-        policy, clock = self._calls.policy, self._calls.clock
-        if state.attempt_number >= policy.attempts:
+        policy, clock, budget = self._calls.policy, self._calls.clock, self._calls.budget
+        if state.attempt_number >= policy.attempts or (budget is not None and budget.doubtful):
             return True
         return clock.monotonic() + state.upcoming_sleep > self._deadline
 
     def note(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        _log.warning("%s: %s: %s; again in %.1f s", self._calls.system, self._endpoint, error, state.upcoming_sleep)
+        said = {
+            "connection": self._calls.system,
+            "endpoint": self._endpoint,
+            "cause": type(error).__name__,
+            "seconds": round(state.upcoming_sleep, 1),
+        }
+        _log.warning("call repeated", extra=said)
 
     def unknown(self, error: ConnectorError) -> OutcomeUnknown:
         message = f"{self._endpoint}: an earlier attempt may have happened; the last one was refused: {error.message}"

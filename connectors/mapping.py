@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.resources import files
 from typing import cast
 
@@ -50,8 +51,14 @@ def load_mapping(package: str, overrides: Mapping[str, object] | None = None) ->
 
     Mappings merge key by key; lists and single values replace; null takes an entry out.
     """
+    return _overlay(_shipped(package), overrides or {})
+
+
+@lru_cache(maxsize=8)
+def _shipped(package: str) -> Mapping[str, object]:
+    """A vendor's own mapping, parsed once a process: a service builds its connectors for every cycle."""
     text = files(package).joinpath("default_mapping.yaml").read_text("utf-8")
-    return _overlay(cast("dict[str, object]", yaml.safe_load(text)), overrides or {})
+    return cast("dict[str, object]", yaml.safe_load(text))
 
 
 def _overlay(low: Mapping[str, object], high: Mapping[str, object]) -> dict[str, object]:

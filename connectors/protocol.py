@@ -22,7 +22,10 @@ class Capabilities:
         streams: names, in the order they are read.
         person_kinds: the record kinds that are people here (`lead`, `contact`).
         batch_size: rows one field-write call takes.
-        task_key: tasks carry a unique key in this CRM (None: not probed yet).
+        task_key: tasks carry a unique key in this CRM, so that it refuses a second one itself. False: the key is in a plain
+            property, and an unknown outcome waits in quarantine until it can be looked up. None: not probed yet.
+        whole_streams: streams of people, companies and deals that must be read from their start to see them all, because a
+            sweep only names what is gone. Empty: a sweep shows every live one as it is.
 
     """
 
@@ -30,6 +33,7 @@ class Capabilities:
     person_kinds: tuple[str, ...]
     batch_size: int
     task_key: bool | None = None
+    whole_streams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,24 @@ class WriteResult:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundTask:
+    """A task of ours as the CRM has it now.
+
+    Attributes:
+        ref: the person record it hangs on; None where it hangs on none (any more).
+        deleted: in the bin (it was there, so it is never made again).
+        touched: somebody changed it after it was created.
+    """
+
+    key: str
+    crm_id: str
+    ref: RecordRef | None
+    created_at: Millis
+    deleted: bool = False
+    touched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SetupStep:
     """One thing `setup` would do, or finds done. `done`: already as it should be; `blocked`: why it cannot be."""
 
@@ -134,11 +156,17 @@ class SetupResult:
 
 @dataclass(slots=True)
 class CallCounts:
-    """Calls made by this connector object, by endpoint class, for reports and tests."""
+    """Calls made by this connector object, by endpoint class, for reports and tests.
+
+    Attributes:
+        lost: attempts to write whose answer never came, also where a later attempt of the same call was answered: what they
+            carried may still be committed late.
+    """
 
     stream: int = 0
     other: int = 0
     write: int = 0
+    lost: int = 0
     by_endpoint: dict[str, int] = field(default_factory=dict)
 
 
@@ -151,10 +179,16 @@ class Connector(Protocol):
     name: str
     vendor: str
     counts: CallCounts
+    lenient: bool  # it has worked before: a field of the mapping that is gone now is left out, if it is optional
     problems: Counter[str]  # values and rows that could not be read and were left out, by place; never their content
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Optional fields of the mapping that have no source here, by place; known after `prepare`."""
+        ...
 
     def prepare(self) -> None:
         """Connect, and hold mapping and permissions against what the CRM says of itself. Writes nothing.
@@ -188,6 +222,20 @@ class Connector(Protocol):
 
     def write(self, writes: Sequence[Write]) -> Iterator[WriteResult]:
         """Carry out writes in as few calls as the CRM allows; results in order, handed over batch by batch."""
+        ...
+
+    def find_tasks(self, wanted: Mapping[str, RecordRef]) -> Mapping[str, Sequence[FoundTask]]:
+        """The tasks that carry these keys, deleted ones too, from the primary store: by unique key, or by what hangs on
+        the records named for each key. Keys without a task are left out.
+        """
+        ...
+
+    def our_tasks(self) -> Iterator[FoundTask]:
+        """Every task whose key is ours, deleted ones too as far as the CRM still shows them."""
+        ...
+
+    def remove_task(self, crm_id: str) -> None:
+        """Delete a task of ours that proved to be a second one and that nobody touched."""
         ...
 
     def plan_setup(self) -> Sequence[SetupStep]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from connectors.budget import CallLedger
 from connectors.calls import Clock, SystemClock
 from connectors.protocol import Connector
+from connectors.tokens import MemoryTokens, TokenStore
 from core.errors import InvalidSettings
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ def open_connector(
     usage: "Usage",
     language: Language = "ja",
     clock: Clock | None = None,
+    tokens: TokenStore | None = None,
+    ledger: CallLedger | None = None,
 ) -> Connector:
     """Build the connector of one connection. Makes no call.
 
@@ -43,6 +47,8 @@ def open_connector(
         usage: what the rulebook and the settings need; streams that nobody uses are not read.
         language: of labels that `apply_setup` creates.
         clock: time for waiting and budgets; the machine's own unless tests give another.
+        tokens: where renewable access tokens are kept and shared; in this object alone if not given.
+        ledger: where the connection's own calls are counted; in this object alone if not given.
 
     Raises:
         InvalidSettings: unknown vendor, wrong or missing settings, unreadable secret.
@@ -60,7 +66,14 @@ def open_connector(
     module: Any = importlib.import_module(f"connectors.{vendor}")
     try:
         connector: Connector = module.build(
-            name, own, zone=zone, usage=usage, language=language, clock=clock or SystemClock()
+            name,
+            own,
+            zone=zone,
+            usage=usage,
+            language=language,
+            clock=clock or SystemClock(),
+            tokens=tokens or MemoryTokens(),
+            ledger=ledger,
         )
     except ValidationError as error:
         raise invalid_settings(error, place) from None

@@ -1,21 +1,28 @@
 """Where secrets come from: an environment variable, a private file, or the system's keyring. Never the settings file.
 
-In the settings a secret is written as `{env: NAME}`, `{file: path}` or `{keyring: service/name}`; where it is left out, the
-variable `MIKOMI_<CONNECTION>_<FIELD>` is asked, e.g. `MIKOMI_SALESFORCE_CLIENT_SECRET`.
+In the settings a secret is written as `{env: NAME}`, `{file: path}` or `{keyring: service/name}`; where it is left out, three
+places are asked in turn: the variable `MIKOMI_<CONNECTION>_<FIELD>`, e.g. `MIKOMI_SALESFORCE_CLIENT_SECRET`; the file that
+`MIKOMI_<CONNECTION>_<FIELD>_FILE` names (as containers hand secrets over); the keyring's entry `mikomi/<connection>.<field>`.
 """
 
 import importlib
+import logging
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 
 from core.errors import InvalidSettings
+
+KEYRING_SERVICE = "mikomi"
+
+_log = logging.getLogger(__name__)
 
 
 class SecretSource(BaseModel):
@@ -64,15 +71,17 @@ def read_secret(source: SecretSource, *, place: str = "", environ: Mapping[str, 
 def find_secret(
     connection: str, field: str, source: SecretSource | None, *, environ: Mapping[str, str] | None = None
 ) -> SecretStr | None:
-    """The secret of one field of a connection: from its source, else from `MIKOMI_<CONNECTION>_<FIELD>`, else None."""
+    """The secret of one field of a connection: from its source, else from the usual places in turn, else None.
+
+    Raises:
+        InvalidSettings: the place that is named cannot be read, is too open, or holds what cannot be such a secret.
+    """
     place = f"connections.{connection}.{field}"
-    if source is not None:
-        secret = read_secret(source, place=place, environ=environ)
-    else:
-        value = (os.environ if environ is None else environ).get(variable_name(connection, field), "").strip()
-        if not value:
-            return None
-        secret = SecretStr(value)
+    if source is None:
+        source = _usual_source(connection, field, os.environ if environ is None else environ)
+    secret = read_secret(source, place=place, environ=environ) if source is not None else _in_keyring(connection, field)
+    if secret is None:
+        return None
     text = secret.get_secret_value()
     if not field.endswith("key") and not (text.isascii() and text.isprintable()):  # private keys have several lines
         raise InvalidSettings(
@@ -92,9 +101,32 @@ def need_secret(
         raise InvalidSettings(
             "no secret given",
             place=f"connections.{connection}.{field}",
-            hint=f"export {variable_name(connection, field)}=…, or write `{field}: {{file: path}}`",
+            hint=f"export {variable_name(connection, field)}=…, or write `{field}: {{file: path}}`, "
+            f"or keyring set {KEYRING_SERVICE} {connection}.{field}",
         )
     return secret
+
+
+def _usual_source(connection: str, field: str, environ: Mapping[str, str]) -> SecretSource | None:
+    name = variable_name(connection, field)
+    if environ.get(name, "").strip():
+        return SecretSource(env=name)
+    if path := environ.get(f"{name}_FILE", "").strip():
+        return SecretSource(file=Path(path))
+    return None
+
+
+def _in_keyring(connection: str, field: str) -> SecretStr | None:
+    """The keyring's entry under the usual name; None also where there is no keyring, or nobody to unlock it."""
+    try:
+        keyring = importlib.import_module("keyring")
+        value = keyring.get_password(KEYRING_SERVICE, f"{connection}.{field}")
+    except ImportError:
+        return None
+    except Exception as error:  # each backend has its own errors: a locked or broken keyring is one without the entry
+        _log.debug("the keyring cannot be asked: %s", type(error).__name__)
+        return None
+    return SecretStr(value) if value else None
 
 
 def variable_name(connection: str, field: str) -> str:
@@ -111,7 +143,8 @@ def store_secret(source: SecretSource | None, value: SecretStr) -> bool:
         return False
     if source.keyring is not None:
         service, _, account = source.keyring.partition("/")
-        _keyring("").set_password(service, account, value.get_secret_value())
+        with _speaking("", source.keyring) as keyring:
+            keyring.set_password(service, account, value.get_secret_value())
         return True
     assert source.file is not None
     path = source.file.expanduser()
@@ -131,8 +164,9 @@ def store_secret(source: SecretSource | None, value: SecretStr) -> bool:
 def _read_file(path: Path, place: str) -> SecretStr:
     path = path.expanduser()
     try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode  # of the very file that is read
+            text = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InvalidSettings(f"cannot read {path}: {reason}", place=place, hint="check the path") from error
@@ -149,7 +183,8 @@ def _read_keyring(entry: str, place: str) -> SecretStr:
     service, _, account = entry.partition("/")
     if not service or not account:
         raise InvalidSettings(f"{entry!r} is no keyring entry", place=place, hint="write `keyring: service/name`")
-    value = _keyring(place).get_password(service, account)
+    with _speaking(place, entry) as keyring:
+        value = keyring.get_password(service, account)
     if not value:
         raise InvalidSettings(
             f"the keyring has no entry {entry!r}", place=place, hint=f"keyring set {service} {account}"
@@ -157,12 +192,22 @@ def _read_keyring(entry: str, place: str) -> SecretStr:
     return SecretStr(value)
 
 
-def _keyring(place: str) -> Any:
+@contextmanager
+def _speaking(place: str, entry: str) -> Iterator[Any]:
+    """The keyring library, its many errors told as one."""
     try:
-        return importlib.import_module("keyring")
+        keyring = importlib.import_module("keyring")
     except ImportError as error:
         raise InvalidSettings(
             "the package `keyring` is not installed",
             place=place,
             hint="pip install keyring, or use {env: …} or {file: …}",
+        ) from error
+    try:
+        yield keyring
+    except Exception as error:  # no backend, locked, refused: each backend has errors of its own
+        raise InvalidSettings(
+            f"the keyring cannot be used for {entry!r} ({type(error).__name__})",
+            place=place,
+            hint="unlock it, or use {env: …} or {file: …}: a service without a desktop has no keyring",
         ) from error

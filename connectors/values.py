@@ -7,6 +7,11 @@ from math import isfinite
 
 from core.records import Day, Millis, local_day, to_day
 
+LONGEST_ADDRESS = 254
+"""Characters of a mail address (RFC 5321); what is longer is none."""
+
+_EXACT = 2**53  # above, whole numbers are no longer exact in a double
+_LARGEST = 1e300
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -22,7 +27,14 @@ def clean_text(value: str) -> str | None:
 def clean_email(value: object) -> str | None:
     """A mail address in lower case; None where there is none (no `@`, or blanks inside)."""
     text = clean_text(value) if isinstance(value, str) else None
-    if text is None or "@" not in text or " " in text or text[0] == "@" or text[-1] == "@":
+    if (
+        text is None
+        or "@" not in text
+        or " " in text
+        or text[0] == "@"
+        or text[-1] == "@"
+        or len(text) > LONGEST_ADDRESS
+    ):
         return None
     return text.lower()
 
@@ -48,8 +60,10 @@ def to_number(value: object) -> int | float | None:
             value = float(text.replace(",", "")) if text else None
         except ValueError:
             return None
-    if not isinstance(value, (int, float)) or not isfinite(value):
+    if not isinstance(value, (int, float)) or (isinstance(value, float) and not isfinite(value)):
         return None
+    if abs(value) >= _EXACT:
+        return float(value) if abs(value) < _LARGEST else None
     return int(value) if value == int(value) else value
 
 

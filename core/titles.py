@@ -46,7 +46,7 @@ _REACH = re.compile(
 )
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def title_rank(title: str | None) -> str | None:
     """The rank of a job title, one of `TITLE_RANKS`, or None where the title says nothing about rank.
 

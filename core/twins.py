@@ -10,6 +10,15 @@ from unicodedata import normalize
 
 from core.records import Day, Millis
 
+FAMILIES: Mapping[str, str] = {
+    "call": "call",
+    "call_attempt": "call",
+    "meeting": "meeting",
+    "email_out": "email",
+    "email_reply": "email",
+}
+"""Kinds that a native sync copies, by what a copy may have become: it loses the outcome of a call, or who wrote a mail."""
+
 SALES_KINDS = frozenset({"call", "call_attempt", "meeting", "email_out", "email_reply"})
 """Kinds that reps log: their source is Salesforce unless settings say otherwise; that of all others is HubSpot."""
 
@@ -28,7 +37,9 @@ class Sighting:
     campaign: str | None = None
 
 
-def find_twins(sightings: Iterable[Sighting], sources: Mapping[str, str] | None = None) -> Mapping[int, int]:
+def find_twins(
+    sightings: Iterable[Sighting], sources: Mapping[str, str] | None = None, copied: Mapping[str, str] | None = None
+) -> Mapping[int, int]:
     """Of one person: the id of each duplicate to the id of the activity it repeats.
 
     Twins have the same kind, different systems, days at most 1 apart and an equal name (`asset`, or where there is none
@@ -36,15 +47,28 @@ def find_twins(sightings: Iterable[Sighting], sources: Mapping[str, str] | None 
     one: as many pairs as possible, among these the smallest distance in days, then the earliest. With a third system each
     later one is matched against what the earlier ones left as originals.
 
+    A native sync copies what reps log, under a name of its own (`Call: …`) and without all that it was. What is left of
+    calls, meetings and mails in a pair is therefore matched once more, by `FAMILIES`: one name contains the other, or one
+    is missing. Of different kinds the copy is the duplicate.
+
     Args:
         sightings: all activities of one person; order does not matter.
         sources: kind to the connection that is its source (`signals` of the settings).
+        copied: connection into which a native sync copies activities, to the connection they come from.
     """
+    known = list(sightings)
+    twins = _same_name_twins(known, sources or {})
+    for into, origin in sorted((copied or {}).items()):
+        twins |= _copies(known, into, origin, twins, sources or {})
+    return twins
+
+
+def _same_name_twins(sightings: Iterable[Sighting], sources: Mapping[str, str]) -> dict[int, int]:
     shelves: dict[tuple[str, str], dict[tuple[bool, str], list[Sighting]]] = {}
     for sighting in sightings:
         name = normalised_name(sighting.asset or sighting.campaign)
         if name:
-            rank = (not _is_source(sighting, sources or {}), sighting.system)
+            rank = (not _is_source(sighting, sources), sighting.system)
             shelves.setdefault((sighting.kind, name), {}).setdefault(rank, []).append(sighting)
     twins: dict[int, int] = {}
     for by_system in shelves.values():
@@ -55,6 +79,49 @@ def find_twins(sightings: Iterable[Sighting], sources: Mapping[str, str] | None 
             twins.update({copy.id: original.id for original, copy in pairs})
             originals += [one for one in arrivals if one.id not in twins]
     return twins
+
+
+def _copies(
+    sightings: Sequence[Sighting], into: str, origin: str, twins: Mapping[int, int], sources: Mapping[str, str]
+) -> dict[int, int]:
+    """Of what has no twin yet: the copies and what they are copies of, the likeliest pairs first."""
+    taken = {*twins, *twins.values()}
+    free = [one for one in sightings if one.kind in FAMILIES and one.id not in taken]
+    copies = sorted((one for one in free if one.system == into), key=_place)
+    originals = sorted((one for one in free if one.system == origin), key=_place)
+    likely: list[tuple[tuple[int, int, int, int, int], Sighting, Sighting]] = []
+    first = 0
+    for i, copy in enumerate(copies):
+        while first < len(originals) and originals[first].day < copy.day - 1:
+            first += 1
+        for j in range(first, len(originals)):
+            original = originals[j]
+            if original.day > copy.day + 1:
+                break
+            doubt = _doubt(copy, original)
+            if doubt is not None:
+                other_kind = int(copy.kind != original.kind)
+                likely.append(((doubt, abs(copy.day - original.day), other_kind, i, j), copy, original))
+    found: dict[int, int] = {}
+    for _, copy, original in sorted(likely, key=lambda pair: pair[0]):
+        if copy.id in taken or original.id in taken:
+            continue
+        taken |= {copy.id, original.id}
+        stands, repeats = (original, copy)
+        if copy.kind == original.kind and _is_source(copy, sources) and not _is_source(original, sources):
+            stands, repeats = copy, original
+        found[repeats.id] = stands.id
+    return found
+
+
+def _doubt(copy: Sighting, original: Sighting) -> int | None:
+    """0: one name contains the other. 1: one of them has none. None: two different happenings."""
+    if FAMILIES[copy.kind] != FAMILIES[original.kind]:
+        return None
+    one, other = (normalised_name(sighting.asset or sighting.campaign) for sighting in (copy, original))
+    if not one or not other:
+        return 1
+    return 0 if other in one or one in other else None
 
 
 def normalised_name(name: str | None) -> str:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Literal
 
+from connectors.budget import CallLedger
 from connectors.calls import Clock
 from connectors.mapping import Usage
 from connectors.protocol import Connector
+from connectors.tokens import MemoryTokens, TokenStore
 
 __all__ = ["build"]
 
@@ -19,6 +21,8 @@ def build(
     usage: Usage,
     language: Literal["ja", "en"],
     clock: Clock,
+    tokens: TokenStore | None = None,
+    ledger: CallLedger | None = None,
 ) -> Connector:
     """The connector of one portal; makes no call. See `connectors.open_connector`.
 
@@ -33,4 +37,13 @@ def build(
 
     parsed = HubSpotSettings.model_validate(dict(settings))
     meaning = read_meaning(parsed.mapping, usage, connection=name)
-    return HubSpotConnector(name, parsed, meaning, zone=zone, language=language, clock=clock)
+    return HubSpotConnector(
+        name,
+        parsed,
+        meaning,
+        zone=zone,
+        language=language,
+        clock=clock,
+        tokens=tokens or MemoryTokens(),
+        ledger=ledger,
+    )

@@ -17,7 +17,9 @@ from hubspot.crm.objects.exceptions import ApiException
 from pydantic import SecretStr
 from urllib3.util.retry import Retry
 
-from connectors.calls import Budget, CallKind, Calls, Clock, Effect, Pace, Policy
+from connectors.budget import Budget, CallLedger
+from connectors.calls import CallKind, Calls, Clock, Effect, Pace, Policy
+from connectors.hosts import AddressRefused, only_public
 from connectors.hubspot.faults import read_refusal, to_error
 from connectors.hubspot.pace import BurstPace
 from connectors.hubspot.settings import HubSpotSettings
@@ -43,8 +45,12 @@ class Credential(Protocol):
         """A token that holds for the next call."""
         ...
 
-    def renew(self, api: "HubSpotApi") -> None:
-        """Get another one after HubSpot refused this one."""
+    def renew(self, api: "HubSpotApi") -> bool:
+        """Get another one after HubSpot refused this one; False where somebody else had got it already."""
+        ...
+
+    def reconsider(self, api: "HubSpotApi") -> None:
+        """A person asks: put a remembered refusal to HubSpot again where another answer is possible."""
         ...
 
     def scopes(self, api: "HubSpotApi") -> frozenset[str] | None:
@@ -59,9 +65,17 @@ class HubSpotApi:
         counts: calls by class and endpoint.
         server_now: the portal's time in the last `Date` header, or None before the first answer.
         daily: (calls used today by all private apps, the daily limit) as last reported, or None.
+        budget: the share of them that is ours.
     """
 
-    def __init__(self, system: str, settings: HubSpotSettings, clock: Clock, credential: Credential) -> None:
+    def __init__(
+        self,
+        system: str,
+        settings: HubSpotSettings,
+        clock: Clock,
+        credential: Credential,
+        ledger: CallLedger | None = None,
+    ) -> None:
         self.counts = CallCounts()
         self.server_now: Millis | None = None
         self.daily: tuple[int, int] | None = None
@@ -70,8 +84,12 @@ class HubSpotApi:
         self._clock = clock
         self._credential = credential
         self._cost = 1
-        self._budget = Budget(
-            system, clock, own_calls=settings.daily_calls, stop_at_percent=settings.daily_share_percent
+        self.budget = Budget(
+            system,
+            clock,
+            own_calls=settings.daily_calls,
+            stop_at_percent=settings.daily_share_percent,
+            ledger=ledger,
         )
         self._paces: dict[str, Pace] = {}
         if settings.searches_per_second:
@@ -81,7 +99,7 @@ class HubSpotApi:
             clock,
             self._translate,
             policy=Policy(settings.timeout_seconds, settings.call_attempts, settings.call_budget_seconds),
-            budget=self._budget,
+            budget=self.budget,
             counts=self.counts,
             renew=(lambda: credential.renew(self)) if credential.renewable else None,
             paces=self._paces,
@@ -89,6 +107,8 @@ class HubSpotApi:
         client = HubSpot(access_token="", host=settings.base_url.rstrip("/"), retry=Retry(total=0, redirect=0))
         self._client = client.crm.objects.search_api.api_client
         self._client.default_headers["Accept-Encoding"] = "gzip"
+        if not settings.sandbox:
+            only_public(self._client.rest_client.pool_manager)
 
     def get(
         self, path: str, *, kind: CallKind = "other", query: Sequence[tuple[str, str]] = (), **names: str
@@ -124,6 +144,10 @@ class HubSpotApi:
         """What the token may do; None where HubSpot does not say."""
         return self._credential.scopes(self)
 
+    def reconsider(self) -> None:
+        """A person asks: what was refused before is tried again."""
+        self._credential.reconsider(self)
+
     def now(self) -> Millis:
         """The portal's time; asks for it if no call has been answered yet."""
         if self.server_now is None:
@@ -133,6 +157,7 @@ class HubSpotApi:
         return self.server_now
 
     def close(self) -> None:
+        self.budget.close()
         self._client.rest_client.pool_manager.clear()
 
     def _run(
@@ -199,7 +224,7 @@ class HubSpotApi:
         daily, left = headers.get("x-hubspot-ratelimit-daily"), headers.get("x-hubspot-ratelimit-daily-remaining")
         if daily and left and daily.isdigit() and left.lstrip("-").isdigit():
             self.daily = (int(daily) - int(left), int(daily))
-            self._budget.observe(used=self.daily[0], limit=self.daily[1], resets_at=self._own_time(self.next_reset()))
+            self.budget.observe(used=self.daily[0], limit=self.daily[1], resets_at=self._own_time(self.next_reset()))
         maximum, remaining = headers.get("x-hubspot-ratelimit-max"), headers.get("x-hubspot-ratelimit-remaining")
         if maximum and maximum.isdigit() and remaining and remaining.isdigit():
             self._burst(headers, int(maximum)).observe(int(maximum), int(remaining))
@@ -240,8 +265,9 @@ class HubSpotApi:
         headers = _lowered(error.headers or {})
         self._observe(headers)
         found = to_error(read_refusal(error.status, error.body, headers))
+        error.body = error.headers = None  # a traceback would quote them: values of people
         if isinstance(found, QuotaExhausted) and (reset := self.next_reset()):
-            found.resets_at = to_datetime(reset)
+            found.resets_at = to_datetime(self._own_time(reset) or reset)
         return found
 
 
@@ -251,6 +277,8 @@ def _lowered(headers: Any) -> dict[str, str]:
 
 
 def _lost(reason: Exception | None) -> ConnectorError:
+    if isinstance(reason, AddressRefused):
+        return Unexpected(f"refused: {reason}", hint="check this machine's DNS")
     if isinstance(reason, _NOT_SENT):
         return Transient("HubSpot cannot be reached", hint="check network, proxy and DNS; see status.hubspot.com")
     if isinstance(reason, urllib3.exceptions.ResponseError):
@@ -263,7 +291,7 @@ def _parse(data: bytes, status: int, effect: Effect) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if isinstance(document, dict):
         return cast("dict[str, Any]", document)

@@ -37,9 +37,9 @@ class WebEvents:
         query = Query("contacts", "hs_analytics_last_timestamp", ("hs_object_id",), digest)
         while True:
             # no upper bound: who comes back during the reading would leave the window with the earlier views unread
-            rows, remaining = self._objects.search_page(query, lo, None, last)
+            rows, left = self._objects.search_page(query, lo, None, last)
             facts = [fact for row in rows for fact in self._views(str(row["id"]), lo)]
-            if remaining <= len(rows) or not rows:
+            if left <= 0 or not rows:
                 yield Page(stream, tuple(facts), save_state({"m": digest, "hi": hi}), final=True)
                 return
             last = max(int(row["id"]) for row in rows)

@@ -4,15 +4,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from typing import Literal
 
+from connectors.budget import CallLedger
 from connectors.calls import Clock
+from connectors.hubspot.administrator import Administrator
 from connectors.hubspot.api import HubSpotApi
 from connectors.hubspot.credentials import find_credential
 from connectors.hubspot.doctor import Doctor
 from connectors.hubspot.facts import FactReader
+from connectors.hubspot.finding import TaskFinder
 from connectors.hubspot.meaning import Meaning
 from connectors.hubspot.portal import PortalFacts
 from connectors.hubspot.settings import HubSpotSettings
-from connectors.hubspot.setup import TASK_KEY_NAME, Setup
+from connectors.hubspot.setup import Setup
 from connectors.hubspot.streams import Streams
 from connectors.hubspot.tasks import BATCH_ROWS, TaskWriter, write_all
 from connectors.hubspot.wording import Wording
@@ -22,12 +25,15 @@ from connectors.protocol import (
     Capabilities,
     Cursor,
     Diagnosis,
+    FieldWrite,
+    FoundTask,
     Page,
     SetupResult,
     SetupStep,
     Write,
     WriteResult,
 )
+from connectors.tokens import TokenStore
 from core.records import Day, Millis, Record, RecordRef, Tombstone, day_start
 
 _DUE_HOUR_MS = 9 * 3_600_000
@@ -51,17 +57,21 @@ class HubSpotConnector:
         zone: tzinfo,
         language: Literal["ja", "en"],
         clock: Clock,
+        tokens: TokenStore,
+        ledger: CallLedger | None = None,
     ) -> None:
         self.name = name
         self._zone = zone
-        self._api = HubSpotApi(name, settings, clock, find_credential(name, settings, clock))
+        self._api = HubSpotApi(name, settings, clock, find_credential(name, settings, clock, tokens), ledger)
         self.counts: CallCounts = self._api.counts
         wording = Wording(language)
         facts = FactReader(name, meaning, zone, settings.linked_system)
         self.problems = facts.problems
+        self._administrator = Administrator(name, settings, clock, ledger, self._api)
         self._portal = PortalFacts(self._api)
         self._streams = Streams(name, self._api, settings, facts, self._portal)
-        self._setup = Setup(self._api, self._portal, wording, minimal=settings.fields == "minimal", language=language)
+        minimal = settings.fields == "minimal"
+        self._setup = Setup(self._api, self._portal, wording, minimal=minimal, language=language)
         self._doctor = Doctor(
             name,
             self._api,
@@ -72,9 +82,10 @@ class HubSpotConnector:
             wording,
             settings.daily_share_percent,
         )
-        self._fields = FieldWriter(self._api, name, self._setup.field_names())
-        self._tasks = TaskWriter(self._api, name, self._has_task_key, self._due_at)
+        self._tasks = TaskWriter(self._api, name, self._is_key_unique, self._due_at)
+        self._finder = TaskFinder(self._api, self._streams.objects, name, self._is_key_unique)
         self._task_key: bool | None = None
+        self.lenient = False
 
     @property
     def capabilities(self) -> Capabilities:
@@ -83,14 +94,20 @@ class HubSpotConnector:
     def prepare(self) -> None:
         self._portal.touch()
         self._streams.check_scopes()
+        self._streams.lenient = self.lenient
         self._streams.check_mapping()
 
     def check(self) -> Diagnosis:
+        self._api.reconsider()
         with self._api.unbudgeted():
             diagnosis = self._doctor.examine()
             if all(f.level != "error" for f in diagnosis.findings):
-                self._has_task_key()
+                self._task_key = self._setup.is_key_unique()
         return diagnosis
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        return self._streams.lacking
 
     def read(self, after: Mapping[str, Cursor]) -> Iterator[Page]:
         return self._streams.read(after)
@@ -102,16 +119,31 @@ class HubSpotConnector:
         return self._streams.fetch(refs)
 
     def write(self, writes: Sequence[Write]) -> Iterator[WriteResult]:
-        return write_all(self._fields, self._tasks, writes)
+        with self._api.budget.yielding(all(isinstance(write, FieldWrite) for write in writes)):
+            fields = FieldWriter(self._api, self.name, self._writable_names())
+            yield from write_all(fields, self._tasks, writes)
+
+    def find_tasks(self, wanted: Mapping[str, RecordRef]) -> Mapping[str, Sequence[FoundTask]]:
+        return self._finder.find(wanted)
+
+    def our_tasks(self) -> Iterator[FoundTask]:
+        return self._finder.ours()
+
+    def remove_task(self, crm_id: str) -> None:
+        self._finder.remove(crm_id)
 
     def plan_setup(self) -> Sequence[SetupStep]:
-        return self._setup.plan()
+        with self._administrator.visiting(self._setup) as setup:
+            steps = setup.plan()
+        self._task_key = self._setup.is_key_unique()
+        return steps
 
     def apply_setup(self) -> Iterator[SetupResult]:
-        for result in self._setup.apply():
-            if result.step.name == f"tasks.{TASK_KEY_NAME}":
-                self._task_key = result.status != "failed"
-            yield result
+        with self._administrator.visiting(self._setup) as setup:
+            yield from setup.apply()
+        for object_type in ("contacts", "tasks"):
+            self._portal.properties(object_type, fresh=True)
+        self._task_key = self._setup.is_key_unique()
 
     def now(self) -> Millis:
         return self._api.now()
@@ -119,11 +151,22 @@ class HubSpotConnector:
     def close(self) -> None:
         self._api.close()
 
-    def _has_task_key(self) -> bool:
-        if not self._task_key:
-            found = self._portal.property("tasks", TASK_KEY_NAME)
-            self._task_key = bool(found and found.get("hasUniqueValue"))
+    def _is_key_unique(self) -> bool | None:
+        if self._task_key is None:
+            self._task_key = self._setup.is_key_unique()
         return self._task_key
+
+    def _writable_names(self) -> frozenset[str]:
+        """Canonical names of our properties that the portal has and takes; described anew with every look at the setup."""
+        existing = self._portal.properties("contacts")
+        found = {
+            w: existing[w.name] for w in self._setup.wanted() if w.object_type == "contacts" and w.name in existing
+        }
+        return frozenset(
+            w.field.name
+            for w, shape in found.items()
+            if not self._setup.mismatch(w, shape) and not (shape.get("modificationMetadata") or {}).get("readOnlyValue")
+        )
 
     def _due_at(self, day: Day) -> Millis:
         """Nine in the morning of the due day: HubSpot has no tasks without an hour."""

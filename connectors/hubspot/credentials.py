@@ -9,23 +9,25 @@ from connectors.calls import Clock
 from connectors.hubspot.api import Credential, HubSpotApi
 from connectors.hubspot.settings import HubSpotSettings, OAuthApp
 from connectors.secrets import need_secret, store_secret
+from connectors.tokens import Configured, Granted, TokenKeeper, TokenStore, digest
 from core.errors import Forbidden, Rejected, Unauthorized, Unexpected
 
 TOKEN_PATH = "/oauth/v3/token"  # noqa: S105
 _TOKEN_INFO_PATH = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105
-_EARLY_SECONDS = 60.0
+EARLY_MS = 60_000
+"""A token is renewed this long before its end; a tenth of its life where that is shorter."""
+
+_SPENT = frozenset({"BAD_REFRESH_TOKEN", "invalid_grant"})
 
 
-def find_credential(connection: str, settings: HubSpotSettings, clock: Clock) -> Credential:
+def find_credential(connection: str, settings: HubSpotSettings, clock: Clock, store: TokenStore) -> Credential:
     """Read the secrets of a connection. Raises InvalidSettings where one is missing or unsafe."""
     if settings.oauth is None:
         return PrivateAppToken(need_secret(connection, "token", settings.token))
-    return OAuthToken(
-        settings.oauth,
-        need_secret(connection, "client_secret", settings.oauth.client_secret),
-        need_secret(connection, "refresh_token", settings.oauth.refresh_token),
-        clock,
-    )
+    app = settings.oauth
+    need_secret(connection, "client_secret", app.client_secret)  # said at the start, not at the first call
+    need_secret(connection, "refresh_token", app.refresh_token)
+    return OAuthToken(connection, app, settings.base_url, clock, store)
 
 
 class PrivateAppToken:
@@ -40,8 +42,11 @@ class PrivateAppToken:
     def token(self, api: HubSpotApi) -> SecretStr:  # noqa: ARG002
         return self._secret
 
-    def renew(self, api: HubSpotApi) -> None:  # noqa: ARG002
+    def renew(self, api: HubSpotApi) -> bool:  # noqa: ARG002
         raise Unauthorized("HubSpot refuses the private app's token")
+
+    def reconsider(self, api: HubSpotApi) -> None:
+        """Nothing is remembered."""
 
     def scopes(self, api: HubSpotApi) -> frozenset[str] | None:
         if self._scopes is None:
@@ -54,68 +59,94 @@ class PrivateAppToken:
 
 
 class OAuthToken:
-    """Refreshed by `expires_in`, a minute early, and once more when HubSpot says 401.
+    """Renewed by `expires_in`, a minute early, and once more when HubSpot says 401.
 
     HubSpot's refresh tokens neither rotate nor expire; should an answer bring another one, it is kept before use.
     """
 
     renewable = True
 
-    def __init__(self, app: OAuthApp, client_secret: SecretStr, refresh_token: SecretStr, clock: Clock) -> None:
+    def __init__(self, connection: str, app: OAuthApp, base_url: str, clock: Clock, store: TokenStore) -> None:
+        self._connection = connection
         self._app = app
-        self._client_secret = client_secret
-        self._refresh_token = refresh_token
+        self._base_url = base_url
         self._clock = clock
-        self._access: SecretStr | None = None
-        self._expires = 0.0
-        self._scopes: frozenset[str] | None = None
-        self._refused: Unauthorized | None = None
+        self._store = store
+        self._keeper: TokenKeeper | None = None
 
     def token(self, api: HubSpotApi) -> SecretStr:
-        if self._access is None or self._clock.monotonic() >= self._expires:
-            return self._refresh(api)
-        return self._access
+        held = self._tokens(api).current()
+        assert held.access is not None
+        return held.access
 
-    def renew(self, api: HubSpotApi) -> None:
-        self._refresh(api)
+    def renew(self, api: HubSpotApi) -> bool:
+        return self._tokens(api).renew()
 
     def scopes(self, api: HubSpotApi) -> frozenset[str] | None:
-        self.token(api)
-        return self._scopes
+        granted = self._tokens(api).current().scopes
+        return frozenset(granted) if granted is not None else None
 
-    def _refresh(self, api: HubSpotApi) -> SecretStr:
-        if self._refused is not None:  # a refused refresh token stays refused: no loop
-            raise self._refused
-        started = self._clock.monotonic()
+    def reconsider(self, api: HubSpotApi) -> None:
+        self._tokens(api).reconsider()
+
+    def _tokens(self, api: HubSpotApi) -> TokenKeeper:
+        if self._keeper is None:
+            grant = _RefreshGrant(self._connection, self._app, self._base_url, self._clock, api)
+            self._keeper = TokenKeeper(self._store, self._connection, grant, self._clock)
+        return self._keeper
+
+
+class _RefreshGrant:
+    """See `connectors.tokens.Grant`."""
+
+    def __init__(self, connection: str, app: OAuthApp, base_url: str, clock: Clock, api: HubSpotApi) -> None:
+        self._connection = connection
+        self._app = app
+        self._base_url = base_url
+        self._clock = clock
+        self._api = api
+
+    def configured(self) -> Configured:
+        return Configured(
+            need_secret(self._connection, "refresh_token", self._app.refresh_token),
+            digest("oauth", self._base_url, self._app.client_id, self._secret()),
+        )
+
+    def ask(self, refresh: SecretStr | None) -> Granted:
+        assert refresh is not None
+        asked_at = self._clock.now()
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": self._app.client_id,
+            "client_secret": self._secret().get_secret_value(),
+            "refresh_token": refresh.get_secret_value(),
+        }
         try:
-            answer = api.post_form(
-                TOKEN_PATH,
-                {
-                    "grant_type": "refresh_token",
-                    "client_id": self._app.client_id,
-                    "client_secret": self._client_secret.get_secret_value(),
-                    "refresh_token": self._refresh_token.get_secret_value(),
-                },
-            )
+            answer = self._api.post_form(TOKEN_PATH, form)
         except Rejected as error:
-            self._refused = Unauthorized(
+            raise Unauthorized(
                 f"HubSpot refuses to renew the access token ({error.code})",
-                hint="install the app again and store its new refresh token",
-            )
-            raise self._refused from error
+                hint="install the app again and store its new refresh token; check client_id and client_secret",
+                final=error.code in _SPENT,
+            ) from error
         access, lasts = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(access, str) or not isinstance(lasts, int):
             raise Unexpected("HubSpot's token answer has no access_token or expires_in")
-        self._keep(answer.get("refresh_token"))
-        self._access = SecretStr(access)
-        self._scopes = _scopes_in(answer)
-        self._expires = started + max(0.0, lasts - _EARLY_SECONDS)
-        return self._access
+        told = answer.get("refresh_token")
+        other = SecretStr(told) if isinstance(told, str) and told and told != refresh.get_secret_value() else None
+        scopes = _scopes_in(answer)
+        return Granted(
+            SecretStr(access),
+            other,
+            asked_at + lasts * 1000 - min(EARLY_MS, lasts * 100),
+            scopes=tuple(sorted(scopes)) if scopes is not None else None,
+        )
 
-    def _keep(self, refreshed: object) -> None:
-        if isinstance(refreshed, str) and refreshed and refreshed != self._refresh_token.get_secret_value():
-            self._refresh_token = SecretStr(refreshed)
-            store_secret(self._app.refresh_token, self._refresh_token)
+    def keep(self, refresh: SecretStr) -> bool:
+        return store_secret(self._app.refresh_token, refresh)
+
+    def _secret(self) -> SecretStr:
+        return need_secret(self._connection, "client_secret", self._app.client_secret)
 
 
 def _scopes_in(answer: Mapping[str, Any]) -> frozenset[str] | None:

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connectors.hubspot.api import SEARCH_PATH, HubSpotApi
 from connectors.hubspot.meaning import ENGAGEMENTS, Meaning
+from connectors.hubspot.permissions import READ_SCOPES, SETUP_SCOPES, WRITE_SCOPES
 from connectors.hubspot.portal import PortalFacts, edition_of
-from connectors.hubspot.setup import TASK_KEY_NAME, WRITE_SCOPES, Setup
+from connectors.hubspot.setup import TASK_KEY_NAME, Setup
 from connectors.hubspot.streams import Streams
 from connectors.hubspot.wording import Wording
 from connectors.protocol import Diagnosis, Finding, Signal
@@ -15,7 +16,6 @@ from core.errors import ConnectorError, InvalidMapping
 from core.records import DAY_MS, Millis
 
 SIGNAL_DAYS = 90
-_SETUP_SCOPES = ("crm.schemas.contacts.write",)
 
 
 class Doctor:
@@ -110,18 +110,24 @@ class Doctor:
         if granted is None:
             yield Finding("info", subject, self._say("scopes_unknown"))
             return
-        missing = [s for s in (*WRITE_SCOPES, *_SETUP_SCOPES) if s not in granted]
-        if not missing:
+        reading = (READ_SCOPES[name] for name in self._streams.names if name in READ_SCOPES)
+        needed = (*dict.fromkeys(reading), *WRITE_SCOPES)
+        missing = [s for s in needed if s not in granted]
+        lacking = [s for s in SETUP_SCOPES if s not in granted]
+        if lacking and self._is_set_up():
+            lacking = []  # setup has done its work: nobody needs them any more
+        names = ", ".join((*missing, *lacking))
+        if missing:
+            said, hint = self._say("scopes_missing", scopes=names), self._say("scopes_hint", scopes=names)
+            yield Finding("error", subject, said, hint)
+        elif lacking:
+            said, hint = self._say("setup_scopes_missing", scopes=names), self._say("setup_scopes_hint", scopes=names)
+            yield Finding("warning", subject, said, hint)
+        else:
             yield self._line("scopes", "scopes_ok")
-            return
-        names = ", ".join(missing)
-        level = "error" if set(missing) & set(WRITE_SCOPES) else "warning"
-        yield Finding(
-            "error" if level == "error" else "warning",
-            subject,
-            self._say("scopes_missing", scopes=names),
-            self._say("scopes_hint", scopes=names),
-        )
+
+    def _is_set_up(self) -> bool:
+        return all(step.done for step in self._setup.plan(fresh=False))
 
     def _mapping(self) -> Iterator[Finding]:
         _, findings = self._portal.check_mapping(self._meaning, self._system, fresh=True)
@@ -142,7 +148,10 @@ class Doctor:
             )
         elif all(s.done for s in steps):
             yield self._line("fields", "fields_ok", count=str(len(steps)))
-            yield self._line("tasks", "key_ok", name=TASK_KEY_NAME)
+            if self._setup.is_key_unique():
+                yield self._line("tasks", "key_ok", name=TASK_KEY_NAME)
+            else:
+                yield Finding("info", f"{self._system}: tasks", self._say("key_plain", name=TASK_KEY_NAME))
 
     def _quota(self) -> Iterator[Finding]:
         usage = self._portal.daily_usage()

@@ -9,6 +9,7 @@ from typing import Any
 from connectors.fields import OutputField
 from connectors.hubspot.meaning import OWN_PROPERTIES, Meaning
 from connectors.mapping import compile_fields
+from connectors.soundness import UNREADABLE, check
 from connectors.values import LocalDays, clean_emails, clean_text, parse_day, parse_millis, to_flag, to_number
 from core.records import (
     Account,
@@ -70,8 +71,13 @@ class FactReader:
         facts = []
         for row in rows:
             try:
-                facts.append(read(row))
-            except (KeyError, ValueError, TypeError, AttributeError):
+                fact = read(row)
+                if isinstance(fact, list):
+                    fact = [check(one, self.problem) for one in fact]
+                elif fact is not None:
+                    fact = check(fact, self.problem)
+                facts.append(fact)
+            except UNREADABLE:
                 self.problem(f"{place}.row")
         return facts
 

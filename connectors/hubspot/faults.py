@@ -60,7 +60,7 @@ def read_refusal(status: int, body: object, headers: Mapping[str, str] | None = 
     return Refusal(
         status,
         category=str(document.get("category") or document.get("errorType") or ""),
-        code=next((str(d["code"]) for d in details if d.get("code")), ""),
+        code=next((str(d["code"]) for d in details if d.get("code")), "") or _oauth_code(document),
         policy=str(document.get("policyName") or _policy_in(str(document.get("message") or ""))),
         correlation=str(document.get("correlationId") or ""),
         fields=_strings(contexts, "propertyName") or _invalid_names(str(document.get("message") or "")),
@@ -140,6 +140,14 @@ def _invalid_names(message: str) -> tuple[str, ...]:
     except ValueError:
         return ()
     return tuple(dict.fromkeys(str(r["name"]) for r in rows if isinstance(r, dict) and r.get("name")))
+
+
+def _oauth_code(document: Mapping[str, Any]) -> str:
+    """What a refused token request is called: HubSpot's own name for it, else OAuth's."""
+    if "error_description" not in document:
+        return ""
+    status = str(document.get("status") or "")
+    return status if status.startswith("BAD_") else str(document.get("error") or "")
 
 
 def _strings(contexts: list[dict[str, Any]], key: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ window and comes with the next. Cursors are JSON: `{"m": digest, "hi"}` drained,
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,6 +16,7 @@ from typing import Any, cast
 from connectors.hubspot.api import SEARCH_PATH, HubSpotApi
 from connectors.hubspot.settings import HubSpotSettings
 from connectors.protocol import Cursor, Page
+from connectors.soundness import UNREADABLE
 from core.errors import Unexpected
 from core.records import Fact, Millis
 
@@ -22,6 +24,7 @@ LIST_ROWS_WITH_HISTORY = 50
 _BATCH_READ = 100
 _BATCH_READ_WITH_HISTORY = 50
 _ASSOCIATION_INPUTS = 1000
+_ID = re.compile(r"[0-9]{1,18}")
 _PRIMARY_TYPES = frozenset({1, 5})
 
 ListedRow = dict[str, Any]
@@ -50,9 +53,11 @@ class Query:
 class ObjectReader:
     """Pages of facts of one object type. Rows come to `make` with `linked` and `propertiesWithHistory` filled in."""
 
-    def __init__(self, api: HubSpotApi, settings: HubSpotSettings) -> None:
+    def __init__(self, api: HubSpotApi, settings: HubSpotSettings, problem: Callable[[str], None]) -> None:
+        """`problem` is told the place of every row that cannot be read; the others are not kept waiting by it."""
         self._api = api
         self._settings = settings
+        self._problem = problem
 
     def read(self, query: Query, cursor: Cursor | None, now: Millis, make: MakeFacts) -> Iterator[Page]:
         """Everything changed since `cursor` up to `now` minus the settling time; the last page is final."""
@@ -103,13 +108,13 @@ class ObjectReader:
             parts.append(("after", after))
         parts.append(("limit", str(size)))
         answer = self._api.get("/crm/v3/objects/{type}", kind="stream", query=parts, type=query.object_type)
-        rows = _rows(answer)
-        following = ((answer.get("paging") or {}).get("next") or {}).get("after") or ""
+        rows = self._rows(answer, query.object_type)
+        following = _following(answer)
         if following and following == after:
             raise Unexpected(f"HubSpot's list of {query.object_type} does not advance")
         if query.associations and not archived:
             self._link_listed(query, rows)
-        return rows, str(following)
+        return rows, following
 
     def by_ids(self, query: Query, ids: Sequence[str]) -> list[ListedRow]:
         """These records as they are now; missing ones are left out."""
@@ -122,7 +127,7 @@ class ObjectReader:
                 "inputs": [{"id": i} for i in ids[start : start + size]],
             }
             answer = self._api.post("/crm/v3/objects/{type}/batch/read", body, type=query.object_type)
-            found += _rows(answer)
+            found += self._rows(answer, query.object_type)
         self._link(query, found)
         return found
 
@@ -131,6 +136,16 @@ class ObjectReader:
         body = {"filterGroups": [], "properties": ["hs_object_id"], "limit": 1, "after": "0"}
         total = self._api.post(SEARCH_PATH, body, type=object_type).get("total")
         return total if isinstance(total, int) else None
+
+    def _rows(self, answer: Mapping[str, Any], object_type: str) -> list[ListedRow]:
+        """The rows that say who they are. What is none is counted: it must not keep its page waiting for ever."""
+        rows = answer.get("results")
+        if not isinstance(rows, list):
+            raise Unexpected("HubSpot's answer has no readable results")
+        found = [row for row in rows if _is_row(row)]
+        for _ in range(len(rows) - len(found)):
+            self._problem(f"{object_type}.row")
+        return cast("list[ListedRow]", found)
 
     # --- first list ---------------------------------------------------------------------------------------------
 
@@ -155,14 +170,14 @@ class ObjectReader:
     def _window(self, query: Query, state: Mapping[str, Any], horizon: Millis, make: MakeFacts) -> Iterator[Page]:
         last, first = int(state["last"]), True
         while True:
-            rows, remaining = self.search_page(query, int(state["lo"]), int(state["hi"]), last)
+            rows, left = self.search_page(query, int(state["lo"]), int(state["hi"]), last)
             if query.history and rows:
                 self._add_history(query, rows)
             self._link(query, rows)
             facts = tuple(make(rows))
-            total = remaining if first else None
+            total = len(rows) + left if first else None
             first = False
-            if remaining <= len(rows) or not rows:
+            if left <= 0:
                 final = state["hi"] >= horizon
                 yield Page(query.object_type, facts, _drained(query, state["hi"]), final=final, total=total)
                 return
@@ -171,7 +186,7 @@ class ObjectReader:
             yield Page(query.object_type, facts, cursor, total=total)
 
     def search_page(self, query: Query, lo: Millis, hi: Millis | None, last: int) -> tuple[list[ListedRow], int]:
-        """The first page of rows modified from `lo` to `hi` with an id above `last`, and how many there are in all."""
+        """The first page of rows modified from `lo` to `hi` with an id above `last`, and how many come behind it."""
         filters: list[dict[str, str]] = [{"propertyName": query.modified, "operator": "GTE", "value": str(lo)}]
         if hi is not None:
             filters.append({"propertyName": query.modified, "operator": "LTE", "value": str(hi)})
@@ -188,11 +203,12 @@ class ObjectReader:
         total = answer.get("total")
         if not isinstance(total, int):
             raise Unexpected("HubSpot's search answer has no total")
-        return _rows(answer), total
+        rows = self._rows(answer, query.object_type)
+        return rows, total - len(answer["results"]) if answer["results"] else 0
 
     @staticmethod
     def _advance(query: Query, rows: Sequence[ListedRow], last: int) -> int:
-        highest = max(int(row["id"]) for row in rows)
+        highest = max((int(row["id"]) for row in rows), default=last)
         if highest <= last:
             raise Unexpected(f"HubSpot's search of {query.object_type} does not advance")
         return highest
@@ -216,15 +232,20 @@ class ObjectReader:
 
     def _link_listed(self, query: Query, rows: Sequence[ListedRow]) -> None:
         for row in rows:
-            blocks = row.get("associations") or {}
+            blocks = _as_map(row.get("associations"))
             row["linked"] = {}
             for target in query.associations:
-                block = blocks.get(target) or {}
+                block = _as_map(blocks.get(target))
                 if block.get("paging"):  # more than the list shows
                     ids = self.linked_ids(query.object_type, target, [row["id"]])
                     row["linked"][target] = ids.get(row["id"], [])
-                else:
-                    row["linked"][target] = _ordered((str(r["id"]), _is_primary(r)) for r in block.get("results") or ())
+                    continue
+                listed = block.get("results") or ()
+                if not isinstance(listed, list | tuple) or not all(
+                    isinstance(r, dict) and _is_id(r.get("id")) for r in listed
+                ):
+                    raise Unexpected("HubSpot's associations cannot be read")
+                row["linked"][target] = _ordered((r["id"], _is_primary(r)) for r in listed)
 
     def linked_ids(self, source: str, target: str, ids: Sequence[str]) -> dict[str, list[str]]:
         """Ids of `target` records linked to each of `ids`, the primary one first."""
@@ -236,31 +257,49 @@ class ObjectReader:
                 "/crm/v4/associations/{source}/{target}/batch/read", {"inputs": batch}, source=source, target=target
             )
             for result in answer.get("results") or ():  # records without any are errors of a 207, or left out
-                identifier, links, following = _links_in(result)
+                try:
+                    identifier, links, following = _links_in(result)
+                except UNREADABLE as error:  # leaving one out would say that two records have parted
+                    raise Unexpected("HubSpot's associations cannot be read") from error
                 found.setdefault(identifier, []).extend(links)
                 if following:
                     inputs.append({"id": identifier, "after": following})
         return {identifier: _ordered(links) for identifier, links in found.items()}
 
 
-def _rows(answer: Mapping[str, Any]) -> list[ListedRow]:
-    rows = answer.get("results")
-    if not isinstance(rows, list) or not all(isinstance(r, dict) and str(r.get("id")).isdigit() for r in rows):
-        raise Unexpected("HubSpot's answer has no readable results")
-    return cast("list[ListedRow]", rows)
+def _is_row(row: object) -> bool:
+    return isinstance(row, dict) and _is_id(row.get("id")) and isinstance(row.get("properties"), dict)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _following(answer: Mapping[str, Any]) -> str:
+    """Where the next page begins; empty at the end."""
+    try:
+        return str(((answer.get("paging") or {}).get("next") or {}).get("after") or "")
+    except AttributeError as error:
+        raise Unexpected("HubSpot's answer has no readable paging") from error
 
 
 def _links_in(result: Mapping[str, Any]) -> tuple[str, list[tuple[str, bool]], str]:
-    """(from id, (to id, is primary) …, where the next page begins) of one result of an association batch."""
-    try:
-        links = [
-            (str(to["toObjectId"]), any(t.get("typeId") in _PRIMARY_TYPES for t in to.get("associationTypes") or ()))
-            for to in result.get("to") or ()
-        ]
-        following = ((result.get("paging") or {}).get("next") or {}).get("after") or ""
-        return str(result["from"]["id"]), links, str(following)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise Unexpected("HubSpot's associations cannot be read") from error
+    """(from id, (to id, is primary) …, where the next page begins) of one result of an association batch.
+
+    Raises one of `UNREADABLE` where it is none.
+    """
+    links = [
+        (str(to["toObjectId"]), any(t.get("typeId") in _PRIMARY_TYPES for t in to.get("associationTypes") or ()))
+        for to in result.get("to") or ()
+    ]
+    following = ((result.get("paging") or {}).get("next") or {}).get("after") or ""
+    if not all(_is_id(identifier) for identifier, _ in links) or not _is_id(result["from"]["id"]):
+        raise ValueError("an association with something that has no id")
+    return result["from"]["id"], links, str(following)
+
+
+def _as_map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_primary(result: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ class HubSpotSettings(BaseModel):
 
     Attributes:
         token: private-app token (`MIKOMI_<CONNECTION>_TOKEN` if left out and no `oauth` is given).
+        setup_token: of an administrator's private app, used by `setup` alone, where the app that syncs may not create properties.
         base_url: only with `sandbox: true`, and only on this machine.
         linked_system: connection name of the Salesforce that HubSpot's native sync joins to this portal.
         overlap_minutes, settle_seconds: how far a reading reaches back, and how far it stays behind the portal's clock.
@@ -39,6 +40,7 @@ class HubSpotSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: SecretSource | None = None
+    setup_token: SecretSource | None = None
     oauth: OAuthApp | None = None
     base_url: str = API_URL
     sandbox: bool = False

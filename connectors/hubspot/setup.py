@@ -1,15 +1,17 @@
-"""What Mikomi creates in a portal: one property group, its own contact properties, and the unique key on tasks.
+"""What Mikomi creates in a portal: one property group, its own contact properties, and the key on tasks.
 
-Existing properties are checked and never changed. Names are for ever.
+The key is unique where the portal lets a task's property be (tried, with two tasks of one key); else it is a plain one, and
+tasks are sent in quarantine. Existing properties are checked and never changed. Names are for ever.
 """
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from connectors.fields import OUTPUT_FIELDS, TASK_KEY, OutputField
 from connectors.hubspot.api import HubSpotApi
+from connectors.hubspot.permissions import WRITE_SCOPES
 from connectors.hubspot.portal import PortalFacts
 from connectors.hubspot.wording import Wording
 from connectors.protocol import SetupResult, SetupStep
@@ -26,9 +28,6 @@ _TYPES = {
     "datetime": ("datetime", "date"),
 }
 Language = Literal["ja", "en"]
-
-WRITE_SCOPES = ("crm.objects.contacts.write",)
-"""What writing score fields and tasks needs; nothing that `setup` could grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,10 @@ class Setup:
         self._minimal = minimal
         self._language: Language = language
 
+    def over(self, api: HubSpotApi, portal: PortalFacts) -> "Setup":
+        """The same set-up over another credential."""
+        return Setup(api, portal, self._say, minimal=self._minimal, language=self._language)
+
     def field_names(self) -> frozenset[str]:
         """Canonical names of the fields that this portal has, or will have."""
         return frozenset(f.name for f in OUTPUT_FIELDS.values() if f.minimal or not self._minimal)
@@ -77,8 +80,15 @@ class Setup:
                 found = existing.get(wanted.name)
                 blocked = self.mismatch(wanted, found) if found else ""
                 text = self._say("property", name=wanted.name, object=object_type, label=self._label(wanted.field))
+                if wanted.unique and found is not None and not found.get("hasUniqueValue"):
+                    text = self._say("key_plain", name=wanted.name)
                 steps.append(SetupStep(wanted.step, text, done=found is not None and not blocked, blocked=blocked))
         return steps
+
+    def is_key_unique(self) -> bool | None:
+        """Whether HubSpot keeps the key on tasks unique, as last described; None where tasks have no such property."""
+        found = self._portal.properties("tasks").get(TASK_KEY_NAME)
+        return None if found is None else bool(found.get("hasUniqueValue"))
 
     def apply(self) -> Iterator[SetupResult]:
         """Carry out what the plan shows as not done."""
@@ -105,8 +115,6 @@ class Setup:
         type_, _ = _TYPES[wanted.field.type]
         if found.get("type") != type_:
             return self._say("wrong_type", name=wanted.name, found=str(found.get("type")), needed=type_)
-        if wanted.unique and not found.get("hasUniqueValue"):
-            return self._say("not_unique", name=wanted.name)
         has = {str(o.get("value")) for o in found.get("options") or ()}
         lacking = [o.value for o in wanted.field.options if o.value not in has]
         return self._say("lacking_options", name=wanted.name, options=", ".join(lacking)) if lacking else ""
@@ -124,10 +132,17 @@ class Setup:
 
     def _create_property(self, step: SetupStep, wanted: _Wanted) -> SetupResult:
         result = self._create(step, "/crm/v3/properties/{type}", self._definition(wanted), wanted.object_type)
-        if result.status != "created" or not wanted.unique:
+        if not wanted.unique:
+            return result
+        if result.status == "failed":
+            plain = replace(wanted, unique=False)
+            result = self._create(step, "/crm/v3/properties/{type}", self._definition(plain), wanted.object_type)
+        if result.status != "created":
             return result
         found = self._portal.property(wanted.object_type, wanted.name)
-        if found is None or not found.get("hasUniqueValue") or not self._is_kept_unique(wanted.name):
+        if found is not None and not found.get("hasUniqueValue"):
+            return SetupResult(step, "created", self._say("key_plain", name=wanted.name))
+        if found is None or not self._is_kept_unique(wanted.name):
             return SetupResult(step, "failed", self._say("not_unique", name=wanted.name))
         return result
 
@@ -169,7 +184,7 @@ class Setup:
 
     def _is_kept_unique(self, name: str) -> bool:
         """Try it: two tasks with one key, of which HubSpot must refuse the second. Both go to the recycle bin."""
-        key = f"mk1-probe-{uuid.uuid4().hex[:16]}"
+        key = f"mikomi-probe-{uuid.uuid4().hex[:16]}"
         made = []
         try:
             for _ in range(2):

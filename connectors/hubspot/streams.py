@@ -16,6 +16,7 @@ from connectors.hubspot.facts import KINDS, FactReader, Row
 from connectors.hubspot.feed import Feed
 from connectors.hubspot.marketing import Forms, Lists, MailEvents, MarketingEvents
 from connectors.hubspot.meaning import ENGAGEMENTS, Meaning
+from connectors.hubspot.permissions import READ_SCOPES
 from connectors.hubspot.portal import PortalFacts
 from connectors.hubspot.reading import ListedRow, ObjectReader, Query, load_state
 from connectors.hubspot.settings import HubSpotSettings
@@ -24,19 +25,6 @@ from core.errors import Forbidden, Gone, InvalidMapping, Unexpected
 from core.records import REQUIRED_FIELDS, Account, Deal, Fact, Millis, Record, RecordRef, Tombstone
 
 _UNMOVED = Cursor("")
-
-READ_SCOPES: Mapping[str, str] = {
-    "contacts": "crm.objects.contacts.read",
-    "companies": "crm.objects.companies.read",
-    "deals": "crm.objects.deals.read",
-    "emails": "sales-email-read",
-    "owners": "crm.objects.owners.read",
-    "email_events": "content",
-    "forms": "forms",
-    "lists": "crm.lists.read",
-    "marketing_events": "crm.objects.marketing_events.read",
-}
-"""The scope each stream needs. Calls, meetings and notes come with contacts; web events answer for themselves."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +42,9 @@ class Streams:
         self._deal = DealReader(facts)
         self._full = facts.meaning
         self._reported: Counter[str] = Counter()
-        self.objects = ObjectReader(api, settings)
+        self.lenient = False
+        self.lacking: tuple[str, ...] = ()
+        self.objects = ObjectReader(api, settings, self._facts.problem)
         feed = Feed(api, settings, facts)
         self.web_events = WebEvents(feed, self.objects)
         sources: dict[str, Callable[[Cursor | None, Millis], Iterator[Page]]] = {
@@ -91,12 +81,15 @@ class Streams:
     def _report_problems(self) -> None:
         """Say once a run what could not be read: places and numbers, never values."""
         for place, count in sorted((self._facts.problems - self._reported).items()):
-            _log.warning("%s: %s: %d values or rows could not be read", self._system, place, count)
+            more = {"connection": self._system, "place": place, "count": count}
+            _log.info("values or rows could not be read", extra=more)
         self._reported = self._facts.problems.copy()
 
     def check_mapping(self, *, fresh: bool = False) -> None:
         """Hold the mapping against the portal; raises InvalidMapping."""
-        usable, _ = self._portal.check_mapping(self._full, self._system, fresh=fresh)
+        wanted = replace(self._full, explicit=frozenset()) if self.lenient else self._full
+        usable, findings = self._portal.check_mapping(wanted, self._system, fresh=fresh)
+        self.lacking = tuple(finding.subject for finding in findings)
         self._facts.use(usable)
 
     def check_scopes(self) -> None:
@@ -232,20 +225,22 @@ class Streams:
                     missing[kind].cross_out(stone.ref.id for stone in stones)
                 yield Page(name, tuple(stones), _UNMOVED)
         for name, kind in KINDS.items():
-            gone = tuple(self._trace(name, identifier, now) for identifier in missing[kind].left())
-            yield Page(name, gone, _UNMOVED, final=True)
+            traced = (self._trace(name, identifier, now) for identifier in missing[kind].left())
+            yield Page(name, tuple(stone for stone in traced if stone is not None), _UNMOVED, final=True)
 
-    def _trace(self, name: str, identifier: str, now: Millis) -> Tombstone:
-        """Where a record went that is in no list: only a single read follows merges."""
+    def _trace(self, name: str, identifier: str, now: Millis) -> Tombstone | None:
+        """Where a record went that is in no list: only a single read follows merges. None: it is there after all."""
         kind = KINDS[name]
         try:
             path = "/crm/v3/objects/{type}/{id}"
             row = self._api.get(path, query=[("properties", "hs_object_id")], type=name, id=identifier)
         except Gone:
-            return Tombstone(self._facts.ref(kind, identifier), now)
-        survivor = self._facts.ref(kind, row.get("id"))
+            return Tombstone(self._facts.ref(kind, identifier), now, permanent=True)
+        if not str(row.get("id")).isdecimal():
+            raise Unexpected(f"HubSpot's row of one of the {name} has no id", system=self._system)
+        survivor = self._facts.ref(kind, row["id"])
         ref = self._facts.ref(kind, identifier)
-        return Tombstone(ref, now, survivor if survivor != ref else None)
+        return Tombstone(ref, now, survivor) if survivor != ref else None
 
     def fetch(self, refs: Sequence[RecordRef]) -> list[Record | Tombstone]:
         """See `connectors.protocol.Connector.fetch`."""

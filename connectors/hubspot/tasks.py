@@ -1,8 +1,9 @@
-"""Tasks by batch create under a unique key, and the one door for writes of both kinds.
+"""Tasks by batch create, and the one door for writes of both kinds.
 
 Tasks are created, not upserted: only create takes associations in the same call, and an upsert sent again would undo what the
-rep has done to the task since. The unique property makes HubSpot itself refuse a second task with the same key; the refusal is
-answered by looking the first one up in the primary store. So attempts may repeat, and the effect does not.
+rep has done to the task since. Where the key is a unique property, HubSpot itself refuses a second task with the same key; the
+refusal is answered by looking the first one up in the primary store. So attempts may repeat, and the effect does not. Where it
+is a plain one, a create is sent once and never repeated by itself; the key also stands in the body, for people to see.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +13,15 @@ from typing import Any
 from connectors.hubspot.api import HubSpotApi
 from connectors.hubspot.writing import (
     FieldWriter,
-    Outcome,
+    Input,
+    Sent,
     iso,
-    lost_or_refused,
+    names_in,
+    objects_in,
+    outcome_of,
     own_contact,
-    stop_if_fields_are_missing,
+    row_error,
+    send_in_halves,
 )
 from connectors.protocol import FieldWrite, TaskWrite, Write, WriteResult
 from core.errors import ConnectorError, Forbidden, OutcomeUnknown, Rejected, Transient, Unexpected
@@ -31,7 +36,8 @@ def write_all(fields: FieldWriter, tasks: "TaskWriter", writes: Sequence[Write])
     """One result per write, in order, batch by batch. After a batch that could not be sent, the rest is not tried.
 
     Raises:
-        ConnectorError: faults that concern every row: credential, quota, missing fields.
+        ConnectorError: faults that concern every row: credential, quota, missing fields. In the place of the first write
+            that was not sent.
     """
     stopped: ConnectorError | None = None
     for batch in _batches(writes):
@@ -39,13 +45,17 @@ def write_all(fields: FieldWriter, tasks: "TaskWriter", writes: Sequence[Write])
             yield from (WriteResult(write, "retryable", error=stopped) for write in batch)
             continue
         if isinstance(batch[0], TaskWrite):
-            outcomes = tasks.send([w for w in batch if isinstance(w, TaskWrite)])
+            sent = tasks.send([w for w in batch if isinstance(w, TaskWrite)])
         else:
-            outcomes = fields.send([w for w in batch if isinstance(w, FieldWrite)])
-        for write, (status, crm_id, error) in zip(batch, outcomes, strict=True):
+            sent = fields.send([w for w in batch if isinstance(w, FieldWrite)])
+        known = max(sent.outcomes, default=-1) + 1
+        for place, write in enumerate(batch[:known]):
+            status, crm_id, error = sent.outcomes.get(place, ("retryable", None, sent.fault))
             yield WriteResult(write, status, crm_id, error)
             if status == "retryable":
                 stopped = error
+        if sent.fault is not None:
+            raise sent.fault
 
 
 class TaskWriter:
@@ -54,43 +64,47 @@ class TaskWriter:
     Args:
         api: calls.
         system: connection name.
-        has_key: whether tasks carry the unique property; asked before the first task.
+        unique: whether the key on tasks is unique, asked before each batch; None where tasks have no key at all.
         due_at: the instant that a due day is shown as.
     """
 
     def __init__(
-        self, api: HubSpotApi, system: str, has_key: Callable[[], bool], due_at: Callable[[Day], Millis]
+        self, api: HubSpotApi, system: str, unique: Callable[[], bool | None], due_at: Callable[[Day], Millis]
     ) -> None:
         self._api = api
         self._system = system
-        self._has_key = has_key
+        self._is_unique = unique
         self._due_at = due_at
 
-    def send(self, writes: Sequence[TaskWrite]) -> list[Outcome]:
-        if not self._has_key():
+    def send(self, writes: Sequence[TaskWrite]) -> Sent:
+        unique = self._is_unique()
+        if unique is None:
             raise Forbidden(
-                f"tasks have no unique property {TASK_KEY}, so a task could be made twice",
+                f"tasks have no property {TASK_KEY}, so a task could be made twice",
                 missing=(TASK_KEY,),
                 system=self._system,
-                hint="run mikomi setup --apply; if the portal refuses a unique property on tasks, stay at stage `fields`",
+                hint="run mikomi setup --apply",
             )
-        outcomes: dict[str, Outcome] = {}
-        inputs: list[dict[str, Any]] = []
-        for write in writes:
+        sent = Sent()
+        inputs: list[Input] = []
+        for place, write in enumerate(writes):
             try:
-                inputs.append(self._task_input(write))
+                inputs.append((place, self._task_input(write, unique=unique)))
             except Rejected as error:
-                outcomes[write.key] = ("rejected", None, error)
-        self._create(inputs, outcomes)
-        return [outcomes[write.key] for write in writes]
+                sent.outcomes[place] = ("rejected", None, error)
+        if unique:
+            send_in_halves(inputs, sent, self._system, self._post, self._settle, self._refuse(inputs))
+        else:
+            send_in_halves(inputs, sent, self._system, self._post_once, self._settle_once)
+        return sent
 
-    def _task_input(self, write: TaskWrite) -> dict[str, Any]:
+    def _task_input(self, write: TaskWrite, *, unique: bool) -> dict[str, Any]:
         contact = own_contact(write.ref, self._system)
         properties = {
             TASK_KEY: write.key,
             "hs_timestamp": iso(self._due_at(write.due)),
             "hs_task_subject": write.subject,
-            "hs_task_body": _html(write.body),
+            "hs_task_body": _html(write.body if unique else with_reference(write)),
             "hs_task_status": "NOT_STARTED",
             "hs_task_priority": "HIGH" if write.priority == "high" else "MEDIUM",
             "hs_task_type": "CALL",
@@ -100,64 +114,69 @@ class TaskWriter:
         association = {"to": {"id": contact}, "types": [link]}
         return {"objectWriteTraceId": write.key, "properties": properties, "associations": [association]}
 
-    def _create(self, inputs: list[dict[str, Any]], outcomes: dict[str, Outcome]) -> None:
+    def _post(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """The trace id in every row makes HubSpot answer per row; a batch refused whole is halved all the same."""
-        if not inputs:
-            return
-        keys = [row["objectWriteTraceId"] for row in inputs]
-        try:
-            answer = self._api.post(
-                "/crm/v3/objects/{type}/batch/create",
-                {"inputs": inputs},
-                kind="write",
-                effect="repeatable",
-                type="tasks",
-            )
-        except (Transient, OutcomeUnknown) as error:
-            outcomes.update(dict.fromkeys(keys, lost_or_refused(error)))
-            return
-        except Rejected as error:
-            stop_if_fields_are_missing(error, self._system)
-            if len(inputs) > 1:
-                middle = len(inputs) // 2
-                self._create(inputs[:middle], outcomes)
-                self._create(inputs[middle:], outcomes)
-            else:
-                self._settle_refused({keys[0]: error}, outcomes)
-            return
-        self._settle_create(keys, answer, outcomes)
+        path = "/crm/v3/objects/{type}/batch/create"
+        return self._api.post(path, {"inputs": rows}, kind="write", effect="repeatable", type="tasks")
 
-    def _settle_create(self, keys: list[str], answer: Mapping[str, Any], outcomes: dict[str, Outcome]) -> None:
-        for row in answer.get("results") or ():
-            key = row.get("objectWriteTraceId") or (row.get("properties") or {}).get(TASK_KEY)
-            if key in keys:
-                outcomes[key] = ("ok", str(row["id"]), None)
-        refused: dict[str, ConnectorError] = {}
-        for error in answer.get("errors") or ():
-            category = str(error.get("category") or "")
-            for key in (error.get("context") or {}).get("objectWriteTraceId") or ():
-                refused[key] = Rejected(f"HubSpot refused the task: {category}", code=category, system=self._system)
-        unmentioned = [key for key in keys if key not in outcomes and key not in refused]
-        for key in unmentioned:
-            refused[key] = OutcomeUnknown("HubSpot's answer does not mention the task", system=self._system)
-        self._settle_refused(refused, outcomes)
+    def _post_once(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        path = "/crm/v3/objects/{type}/batch/create"
+        return self._api.post(path, {"inputs": rows}, kind="write", effect="once", type="tasks")
 
-    def _settle_refused(self, refused: Mapping[str, ConnectorError], outcomes: dict[str, Outcome]) -> None:
+    def _settle(self, inputs: Sequence[Input], answer: Mapping[str, Any], sent: Sent) -> None:
+        refused = self._read(inputs, answer, sent)
+        self._settle_refused({place: (key_of(row), refused[place]) for place, row in inputs if place in refused}, sent)
+
+    def _settle_once(self, inputs: Sequence[Input], answer: Mapping[str, Any], sent: Sent) -> None:
+        for place, error in self._read(inputs, answer, sent).items():
+            sent.outcomes[place] = outcome_of(error)
+
+    def _read(self, inputs: Sequence[Input], answer: Mapping[str, Any], sent: Sent) -> dict[int, ConnectorError]:
+        """Fill in what the answer says was made; what it says of the others, by place."""
+        places = {key_of(row): place for place, row in inputs}
+        ids: set[str] = set()
+        for row in objects_in(answer, "results"):
+            properties = row.get("properties")
+            key = row.get("objectWriteTraceId") or (properties.get(TASK_KEY) if isinstance(properties, dict) else None)
+            identifier = str(row.get("id") or "")
+            if key in places and places[key] not in sent.outcomes and identifier.isdigit() and identifier not in ids:
+                sent.outcomes[places[key]] = ("ok", identifier, None)
+                ids.add(identifier)
+        refused: dict[int, ConnectorError] = {}
+        for error in objects_in(answer, "errors"):
+            for key in names_in(error, "objectWriteTraceId"):
+                if key in places and places[key] not in sent.outcomes:
+                    refused[places[key]] = row_error(error, "task", self._system)
+        for place in places.values():
+            if place not in sent.outcomes and place not in refused:
+                refused[place] = OutcomeUnknown("HubSpot's answer does not mention the task", system=self._system)
+        return refused
+
+    def _refuse(self, inputs: Sequence[Input]) -> Callable[[int, Rejected, Sent], None]:
+        keys = {place: key_of(row) for place, row in inputs}
+
+        def refuse(place: int, error: Rejected, sent: Sent) -> None:
+            self._settle_refused({place: (keys[place], error)}, sent)
+
+        return refuse
+
+    def _settle_refused(self, refused: Mapping[int, tuple[str, ConnectorError]], sent: Sent) -> None:
         """A refused key may be there already, from an attempt whose answer was lost: then that is the result."""
         if not refused:
             return
         try:
-            existing = self.tasks_by_key(list(refused))
+            existing = self._tasks_by_key([key for key, _ in refused.values()])
         except (Transient, OutcomeUnknown, Unexpected) as fault:
-            outcomes.update(dict.fromkeys(refused, ("unknown", None, fault)))
+            sent.settle(list(refused), ("unknown", None, fault))
             return
-        for key, error in refused.items():
-            if key in existing:
-                outcomes[key] = ("ok", existing[key], None)
-            else:
-                outcomes[key] = ("unknown" if isinstance(error, OutcomeUnknown) else "rejected", None, error)
+        except ConnectorError as fault:
+            sent.settle(list(refused), ("unknown", None, fault))
+            sent.fault = fault
+            return
+        for place, (key, error) in refused.items():
+            sent.outcomes[place] = ("ok", existing[key], None) if key in existing else outcome_of(error)
 
-    def tasks_by_key(self, keys: Sequence[str]) -> dict[str, str]:
+    def _tasks_by_key(self, keys: Sequence[str]) -> dict[str, str]:
         """Ids of the tasks that carry these keys, from the primary store (the search index lags)."""
         body: dict[str, object] = {
             "idProperty": TASK_KEY,
@@ -166,10 +185,17 @@ class TaskWriter:
             "inputs": [{"id": key} for key in keys],
         }
         answer = self._api.post("/crm/v3/objects/{type}/batch/read", body, type="tasks")
-        rows = answer.get("results") or ()
-        return {
-            row["properties"][TASK_KEY]: str(row["id"]) for row in rows if (row.get("properties") or {}).get(TASK_KEY)
-        }
+        rows = (row for row in objects_in(answer, "results") if isinstance(row.get("properties"), dict))
+        return {str(r["properties"][TASK_KEY]): str(r.get("id")) for r in rows if r["properties"].get(TASK_KEY)}
+
+
+def key_of(row: Mapping[str, Any]) -> str:
+    return str(row["objectWriteTraceId"])
+
+
+def with_reference(write: TaskWrite) -> str:
+    """The body with the key in sight: where the CRM does not keep keys unique, a person may have to."""
+    return f"{write.body}\n\n[ref: {write.key}]"
 
 
 def _batches(writes: Sequence[Write]) -> Iterator[list[Write]]:

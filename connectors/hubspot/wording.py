@@ -11,8 +11,8 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "property {name} exists with type {found}, needed is {needed}; rename or delete it",
     ),
     "not_unique": (
-        "プロパティ {name} は値の一意性が保証されません。タスクの二重作成を防げないため、段階は fields までにしてください",
-        "values of property {name} are not unique, so a task could be made twice; stay at stage `fields`",
+        "プロパティ {name} は一意と表示されますが、同じ値を2回登録できました。HubSpot で削除し、setup をもう一度実行してください",
+        "property {name} is called unique, yet it took one value twice; delete it in HubSpot and run setup again",
     ),
     "lacking_options": (
         "プロパティ {name} に選択肢がありません: {options}",
@@ -44,11 +44,19 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "HubSpot の画面の件数と比べ、アプリのスコープを確認してください",
         "compare with the count on HubSpot's screen, and check the app's scopes",
     ),
-    "scopes_ok": ("書き込みに必要なスコープがあります", "the scopes for writing are granted"),
-    "scopes_missing": ("書き込みに必要なスコープがありません: {scopes}", "scopes for writing are missing: {scopes}"),
+    "scopes_ok": ("必要なスコープはすべて付与されています", "every scope that is needed is granted"),
+    "scopes_missing": ("必要なスコープがありません: {scopes}", "scopes are missing: {scopes}"),
     "scopes_hint": (
         "アプリの設定で {scopes} を追加し、トークンを取得し直してください",
         "add {scopes} in the app's settings and renew the token",
+    ),
+    "setup_scopes_missing": (
+        "mikomi setup に必要なスコープがありません: {scopes}",
+        "scopes for mikomi setup are missing: {scopes}",
+    ),
+    "setup_scopes_hint": (
+        "アプリに {scopes} を追加するか、管理者の非公開アプリのトークンを setup_token で渡してください(setup の間だけ使います)",
+        "add {scopes} to the app, or give an administrator's private app token in setup_token (used by setup alone)",
     ),
     "scopes_unknown": (
         "書き込みのスコープは、書き込まずには確認できません",
@@ -57,6 +65,16 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "fields_ok": ("Mikomi のプロパティ {count} 個が揃っています", "all {count} properties of Mikomi are there"),
     "fields_missing": ("Mikomi のプロパティがありません: {names}", "properties of Mikomi are missing: {names}"),
     "key_ok": ("タスクの一意キー {name} があります", "tasks have the unique key {name}"),
+    "key_plain": (
+        (
+            "タスクのキー {name} は一意にできません。検疫モードで作成します(結果が不明なタスクは、待ってから検索で確かめ、"
+            "見つからない場合だけ再作成します)"
+        ),
+        (
+            "the key {name} on tasks cannot be unique here: quarantine mode (a task whose outcome is unknown is looked for after "
+            "a wait, and made again only if it is not found)"
+        ),
+    ),
     "quota": (
         "本日の API 呼び出し: {used} / {limit}(全プライベートアプリ合計、{resets} にリセット)",
         "API calls today: {used} of {limit} (all private apps together, reset at {resets})",

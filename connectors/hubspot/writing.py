@@ -1,16 +1,36 @@
-"""Score fields by batch update. Results in order; a bad row never raises."""
+"""Score fields by batch update. Results in order; a bad row never raises.
 
-from collections.abc import Collection, Mapping, Sequence
+Every input of a batch has its own end, whatever the answer looks like: `ok`, `rejected`, `retryable` (nothing happened) or
+`unknown` (nobody can tell). What an answer does not say clearly about a row is unknown.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from connectors.fields import OUTPUT_FIELDS
 from connectors.hubspot.api import HubSpotApi
+from connectors.hubspot.faults import read_refusal
 from connectors.protocol import FieldWrite
-from core.errors import ConnectorError, Forbidden, Gone, OutcomeUnknown, Rejected, Transient
+from core.errors import ConnectorError, Forbidden, Gone, OutcomeUnknown, Rejected, Transient, Unexpected
 from core.records import RecordRef, Value, to_date, to_datetime
 
 Outcome = tuple[Literal["ok", "rejected", "retryable", "unknown"], str | None, ConnectorError | None]
 """Status, the task's id, and what went wrong: the parts of a `WriteResult`."""
+
+Input = tuple[int, dict[str, Any]]
+"""A row of a batch, and its place among the writes."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of the writes of one batch, by place. Where `fault` ended it, those without an outcome were not sent."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    fault: ConnectorError | None = None
+
+    def settle(self, places: Collection[int], outcome: Outcome) -> None:
+        self.outcomes.update(dict.fromkeys(places, outcome))
 
 
 class FieldWriter:
@@ -27,21 +47,21 @@ class FieldWriter:
         self._system = system
         self._names = names
 
-    def send(self, writes: Sequence[FieldWrite]) -> list[Outcome]:
-        outcomes: dict[int, Outcome] = {}
-        inputs: list[tuple[int, dict[str, Any]]] = []
+    def send(self, writes: Sequence[FieldWrite]) -> Sent:
+        sent = Sent()
+        inputs: list[Input] = []
         for place, write in enumerate(writes):
             try:
                 row = self._field_input(write)
             except Rejected as error:
-                outcomes[place] = ("rejected", None, error)
+                sent.outcomes[place] = ("rejected", None, error)
                 continue
             if row["properties"]:
                 inputs.append((place, row))
             else:
-                outcomes[place] = ("ok", None, None)
-        self._update(inputs, outcomes)
-        return [outcomes[place] for place in range(len(writes))]
+                sent.outcomes[place] = ("ok", None, None)
+        send_in_halves(inputs, sent, self._system, self._post, self._settle)
+        return sent
 
     def _field_input(self, write: FieldWrite) -> dict[str, Any]:
         identifier = own_contact(write.ref, self._system)
@@ -65,50 +85,32 @@ class FieldWriter:
         text = str(value)
         return text[: field.length] if field.length else text
 
-    def _update(self, inputs: list[tuple[int, dict[str, Any]]], outcomes: dict[int, Outcome]) -> None:
-        """Send one batch; where HubSpot refuses it whole, halve it until the bad rows stand alone."""
-        if not inputs:
-            return
-        body = {"inputs": [row for _, row in inputs]}
-        try:
-            answer = self._api.post(
-                "/crm/v3/objects/{type}/batch/update", body, kind="write", effect="repeatable", type="contacts"
-            )
-        except (Transient, OutcomeUnknown) as error:
-            outcomes.update(dict.fromkeys((place for place, _ in inputs), lost_or_refused(error)))
-            return
-        except Rejected as error:
-            stop_if_fields_are_missing(error, self._system)
-            if len(inputs) == 1:
-                outcomes[inputs[0][0]] = ("rejected", None, error)
-                return
-            middle = len(inputs) // 2
-            self._update(inputs[:middle], outcomes)
-            self._update(inputs[middle:], outcomes)
-            return
-        self._settle_update(inputs, answer, outcomes)
+    def _post(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        path = "/crm/v3/objects/{type}/batch/update"
+        return self._api.post(path, {"inputs": rows}, kind="write", effect="repeatable", type="contacts")
 
-    def _settle_update(
-        self, inputs: list[tuple[int, dict[str, Any]]], answer: Mapping[str, Any], outcomes: dict[int, Outcome]
-    ) -> None:
-        done = {str(row.get("id")) for row in answer.get("results") or ()}
-        failed = {i: e for e in answer.get("errors") or () for i in (e.get("context") or {}).get("ids") or ()}
+    def _settle(self, inputs: Sequence[Input], answer: Mapping[str, Any], sent: Sent) -> None:
+        done = {str(row.get("id")) for row in objects_in(answer, "results")}
+        failed = {str(i): e for e in objects_in(answer, "errors") for i in names_in(e, "ids")}
         for place, row in inputs:
             identifier = row["id"]
             if identifier in done:
-                outcomes[place] = ("ok", None, None)
+                sent.outcomes[place] = ("ok", None, None)
             elif identifier in failed:
-                outcomes[place] = ("rejected", None, self._refused_row(identifier, failed[identifier]))
+                sent.outcomes[place] = outcome_of(self._refused_row(identifier, failed[identifier]))
             else:
                 lost = OutcomeUnknown("HubSpot's answer does not mention the row", system=self._system)
-                outcomes[place] = ("unknown", None, lost)
+                sent.outcomes[place] = outcome_of(lost)
 
     def _refused_row(self, identifier: str, error: Mapping[str, Any]) -> ConnectorError:
         """A row that batch update does not find may live on under another id: merged records resolve only one by one."""
         category = str(error.get("category") or "")
         if category != "OBJECT_NOT_FOUND":
-            return Rejected(f"HubSpot refused the row: {category}", code=category, system=self._system)
-        survivor = self.survivor_of(identifier)
+            return row_error(error, "row", self._system)
+        try:
+            survivor = self.survivor_of(identifier)
+        except (Transient, OutcomeUnknown) as fault:
+            return fault  # not told apart yet: the next attempt asks again
         if survivor is None:
             return Gone("the contact is deleted", code=category, system=self._system)
         return Gone("the contact lives on under another id", survivor=survivor, code=category, system=self._system)
@@ -141,9 +143,85 @@ def stop_if_fields_are_missing(error: Rejected, system: str) -> None:
         ) from error
 
 
-def lost_or_refused(error: ConnectorError) -> Outcome:
-    """A batch without an answer: nothing happened, or nobody knows."""
-    return ("unknown" if isinstance(error, OutcomeUnknown) else "retryable", None, error)
+def send_in_halves(
+    inputs: Sequence[Input],
+    sent: Sent,
+    system: str,
+    post: Callable[[list[dict[str, Any]]], Mapping[str, Any]],
+    settle: Callable[[Sequence[Input], Mapping[str, Any], Sent], None],
+    refused: Callable[[int, Rejected, Sent], None] | None = None,
+) -> None:
+    """Send one batch; where HubSpot refuses it whole, halve it until the bad rows stand alone.
+
+    Args:
+        post: makes the call.
+        settle: says what an answer means for each row.
+        refused: says what the refusal of a single row means; for good, if not given.
+
+    """
+    if not inputs or sent.fault is not None:
+        return
+    places = [place for place, _ in inputs]
+    try:
+        answer = post([row for _, row in inputs])
+    except (Transient, OutcomeUnknown) as error:
+        sent.settle(places, outcome_of(error))
+    except Rejected as error:
+        try:
+            stop_if_fields_are_missing(error, system)
+        except Forbidden as fault:
+            sent.fault = fault
+            return
+        if len(inputs) == 1:
+            if refused is None:
+                sent.settle(places, outcome_of(error))
+            else:
+                refused(places[0], error, sent)
+            return
+        middle = len(inputs) // 2
+        for half in (inputs[:middle], inputs[middle:]):
+            send_in_halves(half, sent, system, post, settle, refused)
+    except Unexpected as error:  # outside the API's contract: nothing says that it was not carried out
+        sent.settle(places, ("unknown", None, error))
+        sent.fault = error
+    except ConnectorError as error:
+        sent.fault = error
+    else:
+        settle(inputs, answer, sent)
+
+
+def outcome_of(error: ConnectorError) -> Outcome:
+    """The end of a row that was not answered with success."""
+    if isinstance(error, Rejected):
+        return ("rejected", None, error)
+    return ("retryable" if isinstance(error, Transient) else "unknown", None, error)
+
+
+def row_error(error: Mapping[str, Any], what: str, system: str) -> ConnectorError:
+    """What the error of one row in an answer of 207 means. A shape that we do not know tells nothing."""
+    refusal = read_refusal(400, dict(error))
+    category = refusal.category
+    if "RATE_LIMIT" in category:
+        return Transient(f"HubSpot asks to slow down with the {what}", system=system)
+    if not category or "INTERNAL" in category:
+        return OutcomeUnknown(f"HubSpot's error does not say what became of the {what}", system=system)
+    named = f" for {', '.join(refusal.fields)}" if refusal.fields else ""
+    return Rejected(
+        f"HubSpot refused the {what}: {category}{named}", code=category, fields=refusal.fields, system=system
+    )
+
+
+def objects_in(answer: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of a list in an answer; anything else in its place is left out."""
+    rows = answer.get(name)
+    return (row for row in (rows if isinstance(rows, list) else ()) if isinstance(row, dict))
+
+
+def names_in(error: Mapping[str, Any], key: str) -> list[str]:
+    """Ids or trace ids that the error of a row names."""
+    context = error.get("context")
+    found = context.get(key) if isinstance(context, dict) else None
+    return [str(name) for name in (found if isinstance(found, list) else [found] if found else [])]
 
 
 def iso(at: int) -> str:

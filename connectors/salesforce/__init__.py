@@ -3,13 +3,23 @@
 from collections.abc import Mapping
 from datetime import tzinfo
 
+from connectors.budget import CallLedger
 from connectors.calls import Clock
 from connectors.mapping import Usage
 from connectors.protocol import Connector
+from connectors.tokens import MemoryTokens, TokenStore
 
 
 def build(
-    name: str, settings: Mapping[str, object], *, zone: tzinfo, usage: Usage, language: str, clock: Clock
+    name: str,
+    settings: Mapping[str, object],
+    *,
+    zone: tzinfo,
+    usage: Usage,
+    language: str,
+    clock: Clock,
+    tokens: TokenStore | None = None,
+    ledger: CallLedger | None = None,
 ) -> Connector:
     """The connector of one org; see `connectors.open_connector`. Makes no call.
 
@@ -21,6 +31,14 @@ def build(
     from connectors.salesforce.connector import SalesforceConnector
     from connectors.salesforce.settings import SalesforceSettings
 
+    parsed = SalesforceSettings.model_validate(settings)
     return SalesforceConnector(
-        name, SalesforceSettings.model_validate(settings), zone=zone, usage=usage, language=language, clock=clock
+        name,
+        parsed,
+        zone=zone,
+        usage=usage,
+        language=language,
+        clock=clock,
+        tokens=tokens or MemoryTokens(),
+        ledger=ledger,
     )

@@ -14,12 +14,14 @@ import simple_salesforce.api
 from pydantic import SecretStr
 from simple_salesforce.exceptions import SalesforceError
 
-from connectors.calls import Budget, CallKind, Calls, Clock, Effect, Policy
+from connectors.budget import Budget, CallLedger
+from connectors.calls import CallKind, Calls, Clock, Effect, Policy
 from connectors.protocol import CallCounts
 from connectors.salesforce.auth import Access, GivenToken, TokenSource, open_tokens
 from connectors.salesforce.errors import translate
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.salesforce.transport import open_session, translate_network
+from connectors.tokens import MemoryTokens, TokenStore
 from core.errors import ConnectorError, OutcomeUnknown, Unexpected
 from core.records import Millis, to_millis
 
@@ -29,6 +31,7 @@ class Line:
 
     Attributes:
         sent_at: Salesforce's time when the last call was sent, rounded down to a second.
+        budget: the share of the org's calls that is ours.
     """
 
     def __init__(
@@ -38,18 +41,27 @@ class Line:
         *,
         clock: Clock,
         counts: CallCounts,
-        tokens: TokenSource | None = None,
+        store: TokenStore | None = None,
+        given: TokenSource | None = None,
+        ledger: CallLedger | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
         self.sent_at: Millis = 0
         self._clock = clock
         self._session = open_session(settings, self._hear)
-        self._budget = Budget(
-            name, clock, own_calls=settings.quota_calls_per_day, stop_at_percent=settings.quota_stop_at_percent
+        self._ledger = ledger
+        self.budget = Budget(
+            name,
+            clock,
+            own_calls=settings.quota_calls_per_day,
+            stop_at_percent=settings.quota_stop_at_percent,
+            ledger=ledger,
         )
-        make_calls = partial(Calls, name, clock, self._translate, _policy(settings), self._budget, counts)
-        self._tokens = tokens or open_tokens(name, settings, session=self._session, calls=make_calls(), clock=clock)
+        make_calls = partial(Calls, name, clock, self._translate, _policy(settings), self.budget, counts)
+        self._tokens = given or open_tokens(
+            name, settings, session=self._session, calls=make_calls(), clock=clock, store=store or MemoryTokens()
+        )
         self._calls = make_calls(renew=self._renew)
         self._sdk: Any = None
         self._date: tuple[Millis, float] | None = None
@@ -82,9 +94,13 @@ class Line:
     def with_token(self, token: SecretStr, counts: CallCounts) -> "Line":
         """A line to the same org with another credential."""
         given = GivenToken(self.name, Access(token, self._tokens.current().instance_url))
-        return Line(self.name, self.settings, clock=self._clock, counts=counts, tokens=given)
+        return Line(self.name, self.settings, clock=self._clock, counts=counts, given=given, ledger=self._ledger)
+
+    def reconsider(self) -> None:
+        self._tokens.reconsider()
 
     def close(self) -> None:
+        self.budget.close()
         self._session.close()
 
     def _client(self) -> Any:
@@ -105,9 +121,9 @@ class Line:
         del sdk.headers["X-PrettyPrint"]  # a third more bytes for nobody to read
         return sdk
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
         self._sdk = None
-        self._tokens.renew()
+        return self._tokens.renew()
 
     def _hear(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Take time and quota from every answer's headers."""
@@ -120,20 +136,18 @@ class Line:
         retry_after = headers.get("Retry-After", "")
         self._retry_after = float(retry_after) if retry_after.isdigit() else None
         if usage := _parse_usage(headers.get("Sforce-Limit-Info", "")):
-            self._budget.observe(used=usage[0], limit=usage[1])
+            self.budget.observe(used=usage[0], limit=usage[1])
 
     def _fetch(self, url: str, timeout: float) -> Any:
         response = self._session.get(url, timeout=timeout)
         if response.status_code != 200:
-            raise translate(response.status_code, _json_or_none(response), now=self._server_time())
+            raise translate(response.status_code, _json_or_none(response), now=self._clock.now())
         return response.json()
-
-    def _server_time(self) -> Millis:
-        return self._date[0] if self._date is not None else self._clock.now()
 
     def _translate(self, error: Exception) -> ConnectorError | None:
         if isinstance(error, SalesforceError):
-            return translate(error.status, error.content, now=self._server_time(), retry_after=self._retry_after)
+            content, error.content = error.content, b""  # a traceback would quote it: values of people
+            return translate(error.status, content, now=self._clock.now(), retry_after=self._retry_after)
         if isinstance(error, requests.JSONDecodeError):
             if error.doc.lstrip()[:1] in {"{", "["}:
                 return OutcomeUnknown("the answer was cut short")
@@ -142,6 +156,8 @@ class Line:
             return Unexpected("the TLS certificate is not trusted", hint="set ca_file to your proxy's CA certificate")
         if isinstance(error, requests.RequestException):
             return translate_network(error)
+        if isinstance(error, (ValueError, TypeError, RecursionError)):  # the SDK stumbles over what is no document
+            return Unexpected("the answer cannot be read")
         return None
 
 

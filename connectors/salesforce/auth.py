@@ -14,12 +14,14 @@ from connectors.calls import Calls, Clock
 from connectors.salesforce.errors import translate
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.secrets import need_secret, store_secret
-from core.errors import ConnectorError, InvalidSettings, Unauthorized, Unexpected
+from connectors.tokens import Configured, Granted, TokenKeeper, TokenStore, digest
+from core.errors import ConnectorError, InvalidSettings, RateLimited, Transient, Unauthorized, Unexpected
 from core.records import Millis, to_millis
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 JWT_LIFE_SECONDS = 170  # Salesforce takes at most 180
 CLOCK_SKEW_MS = 30_000
+LOGIN_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,14 @@ class TokenSource(Protocol):
 
     def current(self) -> Access: ...
 
-    def renew(self) -> None: ...
+    def renew(self) -> bool: ...
+
+    def reconsider(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class GivenToken:
-    """A token that came from outside and cannot be renewed."""
+    """A token that came from outside and cannot be renewed. It stays in memory: no store ever sees it."""
 
     connection: str
     access: Access
@@ -48,16 +52,39 @@ class GivenToken:
     def current(self) -> Access:
         return self.access
 
-    def renew(self) -> None:
+    def renew(self) -> bool:
         raise Unauthorized(
             "Salesforce does not accept the access token (expired, revoked or wrong)",
             system=self.connection,
             hint="give a fresh token; one that renews itself comes with auth: client_credentials or jwt",
         )
 
+    def reconsider(self) -> None:
+        """Nothing is remembered."""
 
-class Tokens:
-    """Gets and renews the access token. Refused hosts never see a credential."""
+
+class KeptTokens:
+    """Tokens that renew themselves, shared through a store."""
+
+    def __init__(self, keeper: TokenKeeper) -> None:
+        self._keeper = keeper
+
+    def current(self) -> Access:
+        """The token in use; got now if there is none yet. Raises Unauthorized, Transient, InvalidSettings."""
+        held = self._keeper.current()
+        assert held.access is not None
+        return Access(held.access, held.instance_url)
+
+    def renew(self) -> bool:
+        """Replace a token that Salesforce no longer takes. Raises Unauthorized where that is not possible."""
+        return self._keeper.renew()
+
+    def reconsider(self) -> None:
+        self._keeper.reconsider()
+
+
+class SalesforceGrant:
+    """Three OAuth grants at the token endpoint. Refused hosts never see a credential."""
 
     def __init__(
         self, connection: str, settings: SalesforceSettings, *, session: requests.Session, calls: Calls, clock: Clock
@@ -67,39 +94,43 @@ class Tokens:
         self._session = session
         self._calls = calls
         self._clock = clock
-        self._access: Access | None = None
         self._skew: Millis = 0
-        self._rotated: SecretStr | None = None
 
-    def current(self) -> Access:
-        """The token in use; got now if there is none yet. Raises Unauthorized, Transient, InvalidSettings."""
-        if self._access is None:
-            self._access = self._grant()
-        return self._access
+    def configured(self) -> Configured:
+        settings = self._settings
+        refresh: SecretStr | None = None
+        if settings.auth == "jwt":
+            secret = need_secret(self._connection, "private_key", settings.private_key)
+        else:
+            secret = need_secret(self._connection, "client_secret", settings.client_secret)
+        if settings.auth == "refresh_token":
+            refresh = need_secret(self._connection, "refresh_token", settings.refresh_token)
+        plain = (settings.auth, settings.token_host, settings.audience, settings.client_id, settings.username)
+        return Configured(refresh, digest(*plain, secret))
 
-    def renew(self) -> None:
-        """Replace a token that Salesforce no longer takes. Raises Unauthorized where that is not possible."""
-        self._access = self._grant()
-
-    def _grant(self) -> Access:
+    def ask(self, refresh: SecretStr | None) -> Granted:
+        """See `connectors.tokens.Grant`. A clock that is off is corrected by Salesforce's, once."""
         try:
-            return self._ask()
+            return self._ask(refresh)
         except Unauthorized:
             if self._settings.auth != "jwt" or abs(self._skew) < CLOCK_SKEW_MS:
                 raise
-            return self._ask()  # our clock is off: signed again by Salesforce's time
+            return self._ask(refresh)
 
-    def _ask(self) -> Access:
-        form, login = self._form()
+    def keep(self, refresh: SecretStr) -> bool:
+        return store_secret(self._settings.refresh_token, refresh)
+
+    def _ask(self, refresh: SecretStr | None) -> Granted:
+        form, login = self._form(refresh)
         answer = self._calls.run(
             "token",
             lambda timeout: self._post(form, login, timeout),
             cost=0,
-            effect="none" if self._settings.auth != "refresh_token" else "repeatable",
+            effect="none" if refresh is None else "repeatable",
         )
         return self._accept(answer)
 
-    def _form(self) -> tuple[dict[str, str], tuple[str, str] | None]:
+    def _form(self, refresh: SecretStr | None) -> tuple[dict[str, str], tuple[str, str] | None]:
         """The body of the token request, and HTTP Basic credentials where the grant wants them."""
         settings = self._settings
         client_id = settings.client_id or ""
@@ -108,9 +139,9 @@ class Tokens:
         secret = need_secret(self._connection, "client_secret", settings.client_secret).get_secret_value()
         if settings.auth == "client_credentials":
             return {"grant_type": "client_credentials"}, (client_id, secret)
-        kept = self._rotated or need_secret(self._connection, "refresh_token", settings.refresh_token)
+        assert refresh is not None
         form = {"grant_type": "refresh_token", "client_id": client_id, "client_secret": secret}
-        return {**form, "refresh_token": kept.get_secret_value()}, None
+        return {**form, "refresh_token": refresh.get_secret_value()}, None
 
     def _assertion(self, client_id: str) -> str:
         key = need_secret(self._connection, "private_key", self._settings.private_key)
@@ -143,20 +174,26 @@ class Tokens:
         raise self._refusal(response.status_code, body)
 
     def _refusal(self, status: int, body: Any) -> ConnectorError:
-        if status in {400, 401} and isinstance(body, dict) and "error" in body:
-            reason = f"{body['error']}: {body.get('error_description', '')}".strip(": ")
-            return Unauthorized(
-                f"Salesforce refused to log in ({reason})",
-                hint=_LOGIN_HINTS.get(str(body["error"]), "check client_id, secret and the app's policies"),
-            )
-        return translate(status, body, now=self._clock.now())
+        if status not in {400, 401} or not isinstance(body, dict) or "error" not in body:
+            return translate(status, body, now=self._clock.now())
+        error, told = str(body["error"]), str(body.get("error_description", ""))
+        if "rate" in told and "exceeded" in told:
+            return RateLimited("Salesforce has had too many log-ins", retry_after=LOGIN_PAUSE_SECONDS)
+        if error == "unknown_error" or told == "retry your request":
+            return Transient(f"Salesforce could not log in for now ({error})")
+        spent = error == "invalid_grant" and self._settings.auth == "refresh_token" and "inactive" not in told
+        return Unauthorized(
+            f"Salesforce refused to log in ({f'{error}: {told}'.strip(': ')})",
+            hint=_RECONNECT if spent else _LOGIN_HINTS.get(error, "check client_id, secret and the app's policies"),
+            final=spent,
+        )
 
     def _note_skew(self, response: requests.Response) -> None:
         stamp = response.headers.get("Date")
         if stamp is not None:
             self._skew = to_millis(parsedate_to_datetime(stamp)) - self._clock.now()
 
-    def _accept(self, answer: dict[str, Any]) -> Access:
+    def _accept(self, answer: dict[str, Any]) -> Granted:
         token, instance_url = answer.get("access_token"), answer.get("instance_url")
         if not isinstance(token, str) or not isinstance(instance_url, str):
             raise Unexpected("the token answer has no access_token or instance_url", system=self._connection)
@@ -166,17 +203,15 @@ class Tokens:
                 system=self._connection,
                 hint="check login_url",
             )
-        self._keep_rotated(answer.get("refresh_token"))
-        return Access(SecretStr(token), instance_url.rstrip("/"))
-
-    def _keep_rotated(self, value: object) -> None:
-        """A rotated refresh token is stored before the access token is used: the old one is spent."""
-        if self._settings.auth != "refresh_token" or not isinstance(value, str) or not value:
-            return
-        self._rotated = SecretStr(value)
-        store_secret(self._settings.refresh_token, self._rotated)
+        rotated = answer.get("refresh_token") if self._settings.auth == "refresh_token" else None
+        refresh = SecretStr(rotated) if isinstance(rotated, str) and rotated else None
+        return Granted(SecretStr(token), refresh, None, instance_url.rstrip("/"))
 
 
+_RECONNECT = (
+    "the refresh token is spent or revoked: connect again and configure the new one; "
+    "auth: jwt and client_credentials have none that could be lost"
+)
 _LOGIN_HINTS = {
     "invalid_client_id": "check client_id (the consumer key)",
     "invalid_client": "check client_id and client_secret",
@@ -189,10 +224,17 @@ _LOGIN_HINTS = {
 
 
 def open_tokens(
-    connection: str, settings: SalesforceSettings, *, session: requests.Session, calls: Calls, clock: Clock
+    connection: str,
+    settings: SalesforceSettings,
+    *,
+    session: requests.Session,
+    calls: Calls,
+    clock: Clock,
+    store: TokenStore,
 ) -> TokenSource:
     """The connection's own tokens, by the grant that its settings name. Raises InvalidSettings for a missing secret."""
     if settings.auth == "access_token":
         token = need_secret(connection, "access_token", settings.access_token)
         return GivenToken(connection, Access(token, settings.base_url or settings.instance_url or ""))
-    return Tokens(connection, settings, session=session, calls=calls, clock=clock)
+    grant = SalesforceGrant(connection, settings, session=session, calls=calls, clock=clock)
+    return KeptTokens(TokenKeeper(store, connection, grant, clock))

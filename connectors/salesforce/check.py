@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from connectors.mapping import Usage
 from connectors.protocol import Diagnosis, Finding, Level, Signal
 from connectors.salesforce.facts import Translator
+from connectors.salesforce.permissions import ACTIVITIES, FIELDS_EDITED, FIELDS_READ, PARENTS, USER_PERMISSIONS
 from connectors.salesforce.read import flatten
 from connectors.salesforce.resources import Answer, SalesforceApi
 from connectors.salesforce.schema import (
     ACTIVITY_OBJECTS,
     KEY_FIELD,
+    KIND_OBJECTS,
     OBJECTS,
     PERSON_OBJECTS,
     Layout,
@@ -21,11 +23,11 @@ from connectors.salesforce.schema import (
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.salesforce.setup import Wanted, wanted_fields
 from connectors.salesforce.soql import select, stamp
-from connectors.salesforce.streams import columns_of, lacking_columns, stamp_of
+from connectors.salesforce.streams import FIXED, columns_of, lacking_columns, stamp_of
 from connectors.salesforce.wording import Wording
 from connectors.values import LocalDays
-from core.errors import ConnectorError, InvalidMapping
-from core.records import ACTIVITY_KINDS, DAY_MS, ActivityRow
+from core.errors import ConnectorError, Forbidden, InvalidMapping
+from core.records import ACTIVITY_KINDS, DAY_MS, REQUIRED_FIELDS, ActivityRow
 
 SETUP_HINT = "mikomi setup --apply"
 SIGNAL_DAYS = 90
@@ -67,6 +69,7 @@ class Doctor:
             findings += self._objects(shapes)
             layout = lay_out(self._name, self._mapping, shapes, shapes.get("Account"), self._usage)
             findings += layout.findings or [Finding("ok", "mapping", self._say("mapped"))]
+            findings += self._hidden_fields(shapes)
             findings += self._own_fields(layout)
             findings += self._tasks(layout)
             findings += self._hidden_rows(shapes)
@@ -96,7 +99,14 @@ class Doctor:
 
     def _quota(self) -> Iterator[Finding]:
         say, share = self._say, self._settings.quota_stop_at_percent
-        limits = self._api.limits().get("DailyApiRequests") or {}
+        try:
+            limits = self._api.limits().get("DailyApiRequests") or {}
+        except Forbidden as error:
+            if error.message.startswith("API_DISABLED_FOR_ORG"):
+                raise
+            hint = say("grant_user", name=USER_PERMISSIONS["ViewSetup"])
+            yield Finding("warning", "daily API calls", say("quota_unknown"), hint)
+            return
         most, left = limits.get("Max"), limits.get("Remaining")
         if not isinstance(most, int) or not isinstance(left, int):
             yield Finding("info", "daily API calls", say("quota_unknown"))
@@ -124,7 +134,9 @@ class Doctor:
         for name in OBJECTS:
             shape = shapes.get(name)
             level: Level = "error" if name in PERSON_OBJECTS.values() else "warning"
-            hint = self._say("grant_read", name=name)
+            hint = self._say("grant_read", name=PARENTS.get(name, name))
+            if shape is None and name in ACTIVITIES:
+                hint = self._say("grant_user", name=USER_PERMISSIONS["ActivitiesAccess"])
             if shape is None:
                 yield Finding(level, f"read {name}", self._say("object_hidden"), hint)
             elif lacking := (*lacking_columns(shape), *(() if stamp_of(shape) else ("SystemModstamp",))):
@@ -133,6 +145,29 @@ class Doctor:
                 readable.append(name)
         if readable:
             yield Finding("ok", "read access", ", ".join(readable))
+
+    def _hidden_fields(self, shapes: Mapping[str, Shape]) -> Iterator[Finding]:
+        """Fields under field-level security that the mapping in use reads, and this user does not see."""
+        for name, fields in FIELDS_READ.items():
+            shape = shapes.get(name)
+            if shape is None:
+                continue
+            hidden = [field for field in fields if not shape.has(field) and field in self._read_of(name)]
+            if hidden:
+                message = self._say("columns_hidden", names=", ".join(f"{name}.{field}" for field in hidden))
+                yield Finding("warning", f"fields of {name}", message, self._say("grant_field", name=name))
+
+    def _read_of(self, name: str) -> set[str]:
+        """Every field of an object that may be read for this use, as the mapping is written."""
+        kind = {sobject: kind for kind, sobject in KIND_OBJECTS.items()}.get(name, "")
+        sources = self._mapping.fields.get(kind, {})
+        wanted = self._usage.fields | set(REQUIRED_FIELDS)
+        found = {column for canonical in wanted for column in sources.get(canonical, ())} | set(FIXED.get(name, ()))
+        if name in PERSON_OBJECTS.values():
+            found |= {column for columns in self._mapping.consent.values() for column in columns}
+        if name in self._mapping.tables and self._usage.any_of(self._mapping.tables[name].kinds):
+            found |= set(self._mapping.tables[name].properties)
+        return found | (set(FIELDS_EDITED["Task"]) if name == "Task" else set())
 
     def _own_fields(self, layout: Layout) -> Iterator[Finding]:
         say = self._say
@@ -159,6 +194,11 @@ class Doctor:
         task = layout.shapes.get("Task")
         if task is None or not task.createable:
             yield Finding("warning", "create tasks", self._say("no_tasks"), self._say("tasks_hint"))
+        elif locked := [f for f in FIELDS_EDITED["Task"] if f in task.columns and not task.columns[f].createable]:
+            message = self._say("fields_locked", names=", ".join(f"Task.{field}" for field in locked))
+            yield Finding("warning", "create tasks", message, self._say("grant_field_edit", name="Task"))
+        elif layout.plain_key:
+            yield Finding("info", "create tasks", self._say("key_plain", key=KEY_FIELD))
         elif not layout.task_key:
             yield Finding("warning", "create tasks", self._say("no_key", key=KEY_FIELD), SETUP_HINT)
         else:

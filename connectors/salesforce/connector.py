@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 
+from connectors.budget import CallLedger
 from connectors.calls import Clock
 from connectors.mapping import Usage, load_mapping
 from connectors.protocol import (
@@ -12,6 +13,8 @@ from connectors.protocol import (
     Capabilities,
     Cursor,
     Diagnosis,
+    FieldWrite,
+    FoundTask,
     Page,
     SetupResult,
     SetupStep,
@@ -23,18 +26,22 @@ from connectors.salesforce.facts import Translator
 from connectors.salesforce.lookup import fetch, reread_campaigns, sweep
 from connectors.salesforce.read import Reach, Reader
 from connectors.salesforce.resources import Part, open_api
-from connectors.salesforce.schema import KEY_FIELD, OBJECTS, Layout, Shape, lay_out, parse_mapping, shape_of
+from connectors.salesforce.schema import OBJECTS, Layout, Shape, lay_out, parse_mapping, shape_of
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.salesforce.setup import Setup
 from connectors.salesforce.streams import Stream, plan_streams
+from connectors.salesforce.tasks import describe_key, find_tasks, our_tasks, remove_task
 from connectors.salesforce.wording import Wording
 from connectors.salesforce.write import ROWS_PER_CALL, Writer
 from connectors.secrets import find_secret
+from connectors.tokens import TokenStore
 from connectors.values import LocalDays
 from core.errors import Rejected
 from core.records import DAY_MS, Millis, Record, RecordRef, Tombstone
 
 DESCRIBED = (*OBJECTS, "Campaign")
+WHOLE = frozenset({"Account", "Lead", "Contact", "Opportunity", "OpportunityContactRole"})
+"""People, companies and deals: a sweep names only those that are gone."""
 DESCRIBE_LIFE_MS = DAY_MS
 CAMPAIGN_REACH_MS = 8 * DAY_MS
 """Sweeps are a day apart: a week of them may fail before an edited campaign is overlooked."""
@@ -60,10 +67,14 @@ class SalesforceConnector:
         usage: Usage,
         language: str,
         clock: Clock,
+        tokens: TokenStore,
+        ledger: CallLedger | None = None,
     ) -> None:
         self.name = name
         self.counts = CallCounts()
         self.problems: Counter[str] = Counter()
+        self.lenient = False
+        self.lacking: tuple[str, ...] = ()
         self._settings = settings
         self._usage = usage
         self._say = Wording(language)
@@ -71,7 +82,7 @@ class SalesforceConnector:
         self._days = LocalDays(zone)
         raw = load_mapping("connectors.salesforce", settings.mapping)
         self._mapping = parse_mapping(name, raw, settings)
-        self._api = open_api(name, settings, clock=clock, counts=self.counts)
+        self._api = open_api(name, settings, clock=clock, counts=self.counts, tokens=tokens, ledger=ledger)
         self._shapes: dict[str, Shape] | None = None
         self._shapes_at: Millis = 0
         self._layout: Layout | None = None
@@ -87,12 +98,14 @@ class SalesforceConnector:
             self._layout.person_kinds,
             ROWS_PER_CALL,
             self._layout.task_key,
+            tuple(stream.name for stream in self._streams if stream.name in WHOLE),
         )
 
     def prepare(self) -> None:
         self._lay_out()
 
     def check(self) -> Diagnosis:
+        self._api.reconsider()
         doctor = Doctor(self.name, self._settings, self._mapping, self._usage, self._api, self._days, self._say)
         return doctor.examine(self._see)
 
@@ -126,10 +139,20 @@ class SalesforceConnector:
         return fetch(self._api, {stream.name: stream for stream in self._streams}, self.name, refs)
 
     def write(self, writes: Sequence[Write]) -> Iterator[WriteResult]:
-        for result in Writer(self._api, self._lay_out(), self.name, self._clock).write(writes):
-            if isinstance(result.error, Rejected) and result.error.code in CHANGED_CODES:
-                self._forget()  # rights were taken: the next writing looks which fields are left
-            yield result
+        with self._api.budget.yielding(all(isinstance(write, FieldWrite) for write in writes)):
+            for result in Writer(self._api, self._lay_out(), self.name, self._clock).write(writes):
+                if isinstance(result.error, Rejected) and result.error.code in CHANGED_CODES:
+                    self._forget()  # rights were taken: the next writing looks which fields are left
+                yield result
+
+    def find_tasks(self, wanted: Mapping[str, RecordRef]) -> Mapping[str, Sequence[FoundTask]]:
+        return find_tasks(self._api, self._lay_out(), self.name, list(wanted))
+
+    def our_tasks(self) -> Iterator[FoundTask]:
+        return our_tasks(self._api, self._lay_out(), self.name)
+
+    def remove_task(self, crm_id: str) -> None:
+        remove_task(self._api, crm_id)
 
     def plan_setup(self) -> Sequence[SetupStep]:
         return self._setup().plan()
@@ -137,7 +160,7 @@ class SalesforceConnector:
     def apply_setup(self) -> Iterator[SetupResult]:
         yield from self._setup().apply()
         self._forget()
-        yield self._probe_task_key()
+        yield describe_key(self._lay_out(), self._say)
 
     def now(self) -> Millis:
         return self._api.now()
@@ -165,27 +188,27 @@ class SalesforceConnector:
     def _lay_out(self) -> Layout:
         shapes = self._see()
         if self._layout is None:
-            self._layout = lay_out(self.name, self._mapping, shapes, shapes.get("Account"), self._usage)
-            translator = Translator(self.name, self._layout, self._days, self._count_problem, self._settings.currency)
+            mapping = (
+                replace(self._mapping, explicit=dict.fromkeys(self._mapping.explicit, frozenset()))
+                if self.lenient
+                else self._mapping
+            )
+            self._layout = lay_out(self.name, mapping, shapes, shapes.get("Account"), self._usage)
+            self.lacking = tuple(finding.subject for finding in self._layout.findings)
+            translator = Translator(
+                self.name,
+                self._layout,
+                self._days,
+                lambda place: self.problems.update((place,)),
+                self._settings.currency,
+            )
             self._streams = plan_streams(translator, self._usage)
         return self._layout
 
     def _forget(self) -> None:
         self._shapes = self._layout = None
 
-    def _count_problem(self, place: str) -> None:
-        self.problems[place] += 1
-
     def _setup(self) -> Setup:
         token = find_secret(self.name, "setup_access_token", self._settings.setup_access_token)
         admin = self._api.with_token(token, self.counts) if token is not None else self._api
         return Setup(self._api, admin, self._see(), which=self._settings.fields, say=self._say)
-
-    def _probe_task_key(self) -> SetupResult:
-        """The describe says whether the key is unique and ours to set: no task has to be made to find out."""
-        works = self._lay_out().task_key
-        step = SetupStep("task key", self._say("key_step"), done=works)
-        if works:
-            return SetupResult(step, "unchanged")
-        message = self._say("key_fails", key=KEY_FIELD)
-        return SetupResult(replace(step, blocked=message), "failed", message)

@@ -66,7 +66,7 @@ def first_error(content: object) -> tuple[str, str, tuple[str, ...]]:
 
 
 def translate(status: int, content: Any, *, now: int, retry_after: float | None = None) -> ConnectorError:
-    """What an HTTP answer other than success means for the whole call. `now`: Salesforce's time, for reset times."""
+    """What an HTTP answer other than success means for the whole call. `now`: our clock's time, for reset times."""
     code, message, fields = first_error(content)
     if code == "REQUEST_LIMIT_EXCEEDED":
         if message.startswith("TotalRequests"):
@@ -117,8 +117,7 @@ def row_error(code: str, message: str, fields: tuple[str, ...] = ()) -> Connecto
 def _server_fault(status: int, code: str) -> ConnectorError:
     if status == 503 and code:
         return Transient(f"Salesforce is not available ({code})")
-    if status == 503:
-        return Transient("Salesforce is not available (HTTP 503)")
+    # Without Salesforce's own words it may be a proxy that waited in vain for an answer to what was carried out.
     return OutcomeUnknown(f"Salesforce or a proxy failed (HTTP {status}{', ' + code if code else ''})")
 
 

@@ -10,7 +10,8 @@ from connectors.salesforce.resources import QUERIES_PER_COMPOSITE, SalesforceApi
 from connectors.salesforce.schema import KIND_OBJECTS, PERSON_OBJECTS, Layout
 from connectors.salesforce.soql import is_id, quote_all, select, stamp
 from connectors.salesforce.streams import Stream
-from core.errors import Rejected
+from connectors.soundness import UNREADABLE, check
+from core.errors import Rejected, Unexpected
 from core.records import Fact, Millis, Record, RecordRef, Tombstone
 
 IDS_PER_QUERY = 2000
@@ -42,11 +43,32 @@ def fetch(
         group = queries[start : start + QUERIES_PER_COMPOSITE]
         for (stream, _), rows in zip(group, _ask(api, [text for _, text in group], "fetch"), strict=True):
             for row in rows:
-                fact = stream.mapper(row)
+                fact = _read(stream, row, system)
                 if isinstance(fact, (Record, Tombstone)):
                     found[fact.ref.id] = fact
     now = api.now()
     return [found.get(ref.id) or Tombstone(ref, now) for ref in refs]
+
+
+def _read(stream: Stream, row: dict[str, Any], system: str) -> Fact | None:
+    """The fact of a record that was asked for by name: one that cannot be read is no record that is gone."""
+    try:
+        if not is_id(row["Id"]):
+            raise ValueError("a row without an id")
+        fact = stream.mapper(row)
+        return None if fact is None else check(fact, lambda _: None)
+    except UNREADABLE as error:
+        raise Unexpected(f"a row of {stream.name} cannot be read", system=system) from error
+
+
+def _readable(stream: Stream, rows: Iterable[dict[str, Any]]) -> Iterator[Fact]:
+    for row in rows:
+        try:
+            fact = stream.mapper(flatten(row, stream.columns))
+            if fact is not None:
+                yield check(fact, lambda _: None)
+        except UNREADABLE:
+            continue  # counted where the stream itself is read
 
 
 def reread_campaigns(api: SalesforceApi, stream: Stream, since: Millis) -> Iterator[Page]:
@@ -56,7 +78,7 @@ def reread_campaigns(api: SalesforceApi, stream: Stream, since: Millis) -> Itera
     if answer.error is not None:
         raise answer.error
     while True:
-        facts = tuple(f for row in answer.rows if (f := stream.mapper(flatten(row, stream.columns))) is not None)
+        facts = tuple(_readable(stream, answer.rows))
         yield Page(stream.name, facts, _NO_CURSOR, total=answer.total)
         if answer.next_url is None:
             return
@@ -98,11 +120,14 @@ def _tombstones(
     system: str, sobject: str, ids: Sequence[str], rows: Iterable[Mapping[str, Any]], now: int
 ) -> Iterator[Fact]:
     kind = kind_of(sobject)
-    there = {str(row["Id"]): row for row in rows}
+    answered = list(rows)
+    there = {row["Id"]: row for row in answered if isinstance(row, dict) and is_id(str(row.get("Id")))}
     for row_id in ids:
         row = there.get(row_id)
+        if row is None and len(there) < len(answered):
+            continue  # it may be the one whose row cannot be read
         if row is None:
-            yield Tombstone(RecordRef(system, kind, row_id), now)
+            yield Tombstone(RecordRef(system, kind, row_id), now, permanent=True)
         elif row.get("IsDeleted"):
             yield Tombstone(RecordRef(system, kind, row_id), now, successor_of(system, kind, row))
 

@@ -10,7 +10,7 @@ from connectors.protocol import FieldWrite, TaskWrite, Write, WriteResult
 from connectors.salesforce.errors import first_error, row_error
 from connectors.salesforce.schema import KEY_FIELD, KIND_OBJECTS, OUR_FIELDS, PERSON_OBJECTS, Layout
 from connectors.salesforce.soql import is_id
-from core.errors import ConnectorError, Rejected
+from core.errors import ConnectorError, OutcomeUnknown, Rejected
 from core.records import Value, to_date
 
 _ID_IN_MESSAGE = re.compile(r"\b(00T[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?)\b")
@@ -86,7 +86,7 @@ def _task_row(write: TaskWrite, layout: Layout) -> dict[str, Any]:
         "WhoId": write.ref.id,
         "OwnerId": write.owner_id,
         "Subject": harmless(write.subject, SUBJECT_LENGTH),
-        "Description": harmless(write.body, BODY_LENGTH),
+        "Description": _body(write, layout),
         "ActivityDate": to_date(write.due).isoformat(),
     }
     column = layout.shapes["Task"].columns.get("Priority")
@@ -97,16 +97,36 @@ def _task_row(write: TaskWrite, layout: Layout) -> dict[str, Any]:
     return row
 
 
-def to_result(write: Write, answer: Mapping[str, Any]) -> WriteResult:
-    """One row of a Collections answer. A duplicate of our own key is the task that an earlier attempt made."""
-    if answer.get("success"):
-        return WriteResult(write, "ok", crm_id=str(answer["id"]) if isinstance(write, TaskWrite) else None)
+def _body(write: TaskWrite, layout: Layout) -> str:
+    """Where the org does not keep keys unique, the key stands in sight: a person may have to tell two tasks apart."""
+    if layout.task_key:
+        return harmless(write.body, BODY_LENGTH)
+    reference = f"\n\n[ref: {write.key}]"
+    return harmless(write.body, BODY_LENGTH - len(reference)) + reference
+
+
+def to_result(write: Write, answer: object) -> WriteResult:
+    """One row of a Collections answer. A duplicate of our own key is the task that an earlier attempt made.
+
+    What the answer does not say clearly is unknown.
+    """
+    if not isinstance(answer, Mapping):
+        return WriteResult(write, "unknown", error=OutcomeUnknown("the answer to a row is no object"))
+    crm_id = answer.get("id")
+    if answer.get("success") is True:
+        if not isinstance(write, TaskWrite):
+            return WriteResult(write, "ok")
+        if isinstance(crm_id, str) and is_id(crm_id):
+            return WriteResult(write, "ok", crm_id=crm_id)
+        return WriteResult(write, "unknown", error=OutcomeUnknown("the answer does not name the task"))
     code, message, fields = first_error(answer.get("errors"))
     if isinstance(write, TaskWrite) and code == "DUPLICATE_VALUE" and KEY_FIELD in message:
         found = _ID_IN_MESSAGE.search(message)
         if found is not None:
             return WriteResult(write, "ok", crm_id=found.group(1))
-    return failed(write, row_error(code or "UNKNOWN", message, fields))
+    if not code:
+        return WriteResult(write, "unknown", error=OutcomeUnknown("the answer to a row says neither yes nor no"))
+    return failed(write, row_error(code, message, fields))
 
 
 def failed(write: Write, error: ConnectorError) -> WriteResult:

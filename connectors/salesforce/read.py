@@ -15,8 +15,9 @@ from connectors.protocol import Cursor, Page
 from connectors.salesforce.cursor import Window, finished, resume
 from connectors.salesforce.errors import LOCATOR_EXPIRED, TOO_LARGE_CODES
 from connectors.salesforce.resources import QUERIES_PER_COMPOSITE, Answer, SalesforceApi
-from connectors.salesforce.soql import keyset, select
+from connectors.salesforce.soql import is_id, keyset, select
 from connectors.salesforce.streams import Stream
+from connectors.soundness import EARLIEST, LATEST, UNREADABLE, check
 from connectors.values import parse_millis
 from core.errors import Rejected, StateError, Transient
 from core.records import Fact, Millis
@@ -99,8 +100,9 @@ class Reader:
             # A first load takes what it sees beyond the horizon too, so that nobody is missing on the first day; the next
             # run reads it again.
             first_load = progress.window.low is None
-            rows, cut = self._before_high(progress, answer.rows)
-            facts = self._facts(progress.stream, answer.rows if first_load else rows)
+            readable = self._placed(progress.stream, answer.rows)
+            rows, cut = self._before_high(progress, readable)
+            facts = self._facts(progress.stream, readable if first_load else rows)
             if rows:
                 last = rows[-1]
                 progress.window = Window(
@@ -117,6 +119,18 @@ class Reader:
             else:
                 yield self._page(progress, facts, cursor=finished(progress.window.high or horizon), final=True)
                 return
+
+    def _placed(self, stream: Stream, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows that say who they are and where they stand; reading goes on behind them, whatever the others are."""
+        key = stream.key
+        if all(_has_place(row, key) for row in rows):
+            return rows
+        found = [row for row in rows if _has_place(row, key)]
+        self._problems[f"{stream.name} row"] += len(rows) - len(found)
+        return found
+
+    def _count(self, place: str) -> None:
+        self._problems[place] += 1
 
     def _before_high(self, progress: _Progress, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
         """Rows below the window's end, and whether any lay beyond (they are in order of their stamps)."""
@@ -159,7 +173,8 @@ class Reader:
         except Rejected as error:
             if error.code != LOCATOR_EXPIRED and error.code not in TOO_LARGE_CODES:
                 raise
-            _log.info("%s: %s: locator lost, reading on by key", self._api.name, progress.stream.name)
+            more = {"connection": self._api.name, "stream": progress.stream.name}
+            _log.info("locator lost, reading on by key", extra=more)
             return self._ask(progress)
 
     def _recover(self, progress: _Progress, answer: Answer, horizon: Millis) -> Answer:
@@ -186,7 +201,8 @@ class Reader:
         if width < NARROWEST_MS:
             raise Transient(f"{progress.stream.name} is too slow to read even minute by minute", system=self._api.name)
         progress.limit = (low + width) // 1000 * 1000
-        _log.info("%s: %s: too slow, reading a slice of %d s", self._api.name, progress.stream.name, width // 1000)
+        more = {"connection": self._api.name, "stream": progress.stream.name, "seconds": width // 1000}
+        _log.info("too slow, reading a slice", extra=more)
 
     def _facts(self, stream: Stream, rows: list[dict[str, Any]]) -> list[Fact]:
         mapper = stream.mapper
@@ -194,14 +210,22 @@ class Reader:
         for row in rows:
             try:
                 fact = mapper(flatten(row, stream.columns))
-            except (KeyError, ValueError, TypeError) as error:
+                fact = None if fact is None else check(fact, self._count)
+            except UNREADABLE as error:
                 self._problems[f"{stream.name} row"] += 1
-                reason = type(error).__name__
-                _log.warning("%s: %s %s cannot be read (%s)", self._api.name, stream.name, row.get("Id"), reason)
+                more = {"connection": self._api.name, "stream": stream.name, "cause": type(error).__name__}
+                _log.debug("row cannot be read", extra=more)
                 continue
             if fact is not None:
                 facts.append(fact)
         return facts
+
+
+def _has_place(row: Any, key: str) -> bool:
+    try:
+        return is_id(row["Id"]) and EARLIEST <= parse_millis(row[key]) < LATEST
+    except UNREADABLE:
+        return False
 
 
 def flatten(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:

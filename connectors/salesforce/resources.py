@@ -1,19 +1,22 @@
 """The REST resources that are used, each as one method: queries, composites, rows, limits. Bodies checked, pages cut out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote as quote_url
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from connectors.budget import Budget, CallLedger
 from connectors.calls import CallKind, Clock, Effect
 from connectors.protocol import CallCounts
 from connectors.salesforce.api import Line
 from connectors.salesforce.errors import first_error, row_error, translate
 from connectors.salesforce.settings import SalesforceSettings
-from core.errors import ConnectorError, Unexpected
+from connectors.salesforce.transport import is_paging_path
+from connectors.tokens import TokenStore
+from core.errors import ConnectorError, Forbidden, Unexpected
 from core.records import Millis
 
 QUERIES_PER_COMPOSITE = 5
@@ -68,10 +71,15 @@ class SalesforceApi:
         self._line = line
         self._settings = line.settings
 
+    @property
+    def budget(self) -> Budget:
+        return self._line.budget
+
     def now(self) -> Millis:
         """Salesforce's time; asks once if there was no answer yet."""
         if self._line.now() is None:
-            self.limits()
+            with suppress(Forbidden):  # for want of View Setup: the refusal tells the time as well
+                self.limits()
         now = self._line.now()
         if now is None:
             raise Unexpected("Salesforce answered without a Date header", system=self.name)
@@ -91,8 +99,7 @@ class SalesforceApi:
 
     def more(self, next_url: str, *, endpoint: str, kind: CallKind = "stream") -> Answer:
         """The page behind a locator. Raises Rejected (INVALID_QUERY_LOCATOR) where it has expired."""
-        parts = urlsplit(next_url)
-        if parts.scheme or parts.netloc or not parts.path.startswith("/services/data/"):
+        if not is_paging_path(next_url):
             raise Unexpected("a paging link leads outside the org; it was not followed", system=self.name)
         headers = {"Sforce-Query-Options": f"batchSize={self._settings.page_size}"}
         body = self._line.run(
@@ -165,6 +172,10 @@ class SalesforceApi:
     def close(self) -> None:
         self._line.close()
 
+    def reconsider(self) -> None:
+        """A person asks: a remembered refusal that only Salesforce's word stands behind is put to it again."""
+        self._line.reconsider()
+
     def with_token(self, token: SecretStr, counts: CallCounts) -> "SalesforceApi":
         """The same org with another credential (an administrator's, for setting up)."""
         return SalesforceApi(self._line.with_token(token, counts))
@@ -209,6 +220,14 @@ class SalesforceApi:
         return body
 
 
-def open_api(name: str, settings: SalesforceSettings, *, clock: Clock, counts: CallCounts) -> SalesforceApi:
+def open_api(
+    name: str,
+    settings: SalesforceSettings,
+    *,
+    clock: Clock,
+    counts: CallCounts,
+    tokens: TokenStore,
+    ledger: CallLedger | None = None,
+) -> SalesforceApi:
     """The API of one connection. Makes no call. Raises InvalidSettings for a secret that cannot be read."""
-    return SalesforceApi(Line(name, settings, clock=clock, counts=counts))
+    return SalesforceApi(Line(name, settings, clock=clock, counts=counts, store=tokens, ledger=ledger))

@@ -124,9 +124,19 @@ class Layout:
     @property
     def task_key(self) -> bool:
         """Tasks carry our unique key, and the integration user may set it."""
+        column = self._key_column()
+        return bool(column and column.unique_key)
+
+    @property
+    def plain_key(self) -> bool:
+        """Tasks carry our key, but the org does not keep it unique."""
+        column = self._key_column()
+        return bool(column and not column.unique_key)
+
+    def _key_column(self) -> Column | None:
         task = self.shapes.get("Task")
-        column = task.columns.get(KEY_FIELD) if task else None
-        return bool(task and task.createable and column and column.unique_key and column.createable)
+        column = task.columns.get(KEY_FIELD) if task is not None and task.createable else None
+        return column if column is not None and column.createable else None
 
 
 @dataclass(slots=True)

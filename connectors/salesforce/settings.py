@@ -1,14 +1,17 @@
 """What a Salesforce connection needs to know. Secrets are named by their source, never written here."""
 
 import ipaddress
+import re
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from connectors.hosts import leads_to
 from connectors.secrets import SecretSource
 
-HOST_SUFFIXES = (".salesforce.com", ".force.com", ".cloudforce.com")
+HOST_SUFFIXES = (".salesforce.com", ".cloudforce.com")
+"""Every API host is there. `force.com` is not on the list: customers run their own code on its sites."""
 
 
 class SalesforceSettings(BaseModel):
@@ -103,13 +106,20 @@ class SalesforceSettings(BaseModel):
 
     def allows(self, url: str) -> bool:
         """Whether credentials may be sent to a URL: https on Salesforce's hosts, or the practice server itself."""
-        parts = urlsplit(url)
-        if self.base_url is not None:
-            home = urlsplit(self.base_url)
-            return parts.hostname == home.hostname and parts.port == home.port
-        host = parts.hostname or ""
-        own = host.endswith(HOST_SUFFIXES) and parts.username is None
-        return parts.scheme == "https" and own and parts.port in {None, 443}
+        if self.base_url is None:
+            return leads_to(url, HOST_SUFFIXES)
+        return _PLAIN.fullmatch(url) is not None and _place(url) == _place(self.base_url)
+
+
+_PLAIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:[/?][\x21-\x5b\x5d-\x7e]*)?", re.ASCII)
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    try:
+        return parts.hostname, parts.port
+    except ValueError:  # a port that is none
+        return None, -1
 
 
 def is_loopback(url: str) -> bool:

@@ -261,7 +261,19 @@ class Setup:
         return SetupResult(step, status)
 
     def _create_field(self, wanted: Wanted, state: _State) -> str:
-        document = {"FullName": wanted.full_name, "Metadata": self._metadata(wanted)}
+        """The key is made unique where the org lets it be, else plain: tasks are sent in quarantine then."""
+        try:
+            return self._author(wanted, self._metadata(wanted), state)
+        except Rejected:
+            if wanted.definition is not TASK_KEY:
+                raise
+        plain = {
+            name: value for name, value in self._metadata(wanted).items() if name not in {"unique", "caseSensitive"}
+        }
+        return self._author(wanted, plain, state)
+
+    def _author(self, wanted: Wanted, metadata: dict[str, Any], state: _State) -> Literal["created", "unchanged"]:
+        document = {"FullName": wanted.full_name, "Metadata": metadata}
         try:
             answer = self._admin.send(
                 "POST",

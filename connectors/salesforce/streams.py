@@ -7,7 +7,7 @@ from connectors.mapping import Usage
 from connectors.salesforce.facts import Mapper, Translator
 from connectors.salesforce.schema import KEY_FIELD, OBJECTS, OUR_FIELDS, Layout, Shape
 
-_FIXED: Mapping[str, tuple[str, ...]] = {
+FIXED: Mapping[str, tuple[str, ...]] = {
     "User": ("Name", "Email", "IsActive"),
     "Group": ("Name", "Email", "Type"),
     "Account": ("ParentId", "OwnerId", "MasterRecordId"),
@@ -117,7 +117,7 @@ def lacking_columns(shape: Shape) -> tuple[str, ...]:
 def columns_of(name: str, layout: Layout) -> tuple[str, ...]:
     """Columns to read: what the mappers look at and the org has."""
     shape = layout.shapes[name]
-    wanted = [*_EVERY_ROW, stamp_of(shape) or "", *_FIXED[name]]
+    wanted = [*_EVERY_ROW, stamp_of(shape) or "", *FIXED[name]]
     kind = {"Lead": "lead", "Contact": "contact", "Account": "account"}.get(name)
     if kind is not None:
         wanted += [source for sources in layout.fields[kind].values() for source in sources]

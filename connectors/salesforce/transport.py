@@ -1,5 +1,6 @@
 """The HTTP session of a connection: timeouts, no redirects, allowed hosts only; and the way to a practice server."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -8,32 +9,48 @@ from urllib.request import getproxies
 import requests
 from requests.adapters import HTTPAdapter
 
+from connectors.hosts import AddressRefused, only_public
 from connectors.salesforce.settings import SalesforceSettings
 from core.errors import ConnectorError, OutcomeUnknown, Transient, Unexpected
 
+_PAGING = re.compile(r"/services/data/v\d{1,3}\.\d/query(?:All)?/[A-Za-z0-9_-]{1,200}", re.ASCII)
 
-class _Adapter(HTTPAdapter):
-    """Default timeouts and no redirects for calls through the SDK; and the way to a practice server."""
 
-    def __init__(self, timeout_seconds: float, base_url: str | None) -> None:
-        self._timeout = timeout_seconds
-        self._base = urlsplit(base_url) if base_url else None
+def is_paging_path(link: object) -> bool:
+    """Whether a `nextRecordsUrl` is what Salesforce sends: a path to a query locator, and nothing that leads elsewhere."""
+    return isinstance(link, str) and _PAGING.fullmatch(link) is not None
+
+
+class _Gate(HTTPAdapter):
+    """The only adapter of a session: lets requests pass to allowed hosts, whoever built their URL, and to nobody else.
+
+    With a `base_url` everything goes to that practice server. Without one, the addresses of a host are checked when a
+    connection is opened; through a proxy, which resolves names itself, they cannot be.
+    """
+
+    def __init__(self, settings: SalesforceSettings) -> None:
+        self._settings = settings
+        self._base = urlsplit(settings.base_url) if settings.base_url else None
         super().__init__(pool_connections=2, pool_maxsize=2, max_retries=0)
 
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        if self._base is None:
+            only_public(self.poolmanager)
+
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        if not self._settings.allows(request.url or ""):
+            host = urlsplit(request.url or "").hostname
+            raise requests.exceptions.InvalidURL(f"refused: {host} is no Salesforce host")
         if self._base is not None:
             parts = urlsplit(request.url or "")
             target = urlunsplit((self._base.scheme, self._base.netloc, str(parts.path), str(parts.query), ""))
             request.url = target
-        kwargs["timeout"] = kwargs.get("timeout") or self._timeout
-        return super().send(request, **kwargs)
-
-
-class _NoHost(HTTPAdapter):
-    """Every host that is not allowed: nothing is sent there."""
-
-    def send(self, request: requests.PreparedRequest, **_kwargs: Any) -> requests.Response:  # type: ignore[override]
-        raise requests.exceptions.InvalidURL(f"refused: {urlsplit(request.url or '').hostname} is no Salesforce host")
+        kwargs["timeout"] = kwargs.get("timeout") or self._settings.timeout_seconds
+        try:
+            return super().send(request, **kwargs)
+        except AddressRefused as error:
+            raise requests.exceptions.InvalidURL(f"refused: {error}") from error
 
 
 def open_session(settings: SalesforceSettings, hear: Callable[..., None]) -> requests.Session:
@@ -42,16 +59,11 @@ def open_session(settings: SalesforceSettings, hear: Callable[..., None]) -> req
     session.trust_env = False  # a .netrc would replace our credentials
     session.hooks["response"].append(hear)
     session.adapters.clear()
-    adapter = _Adapter(settings.timeout_seconds, settings.base_url)
-    if settings.base_url is not None:
-        for scheme in ("https", "http"):
-            session.mount(f"{scheme}://{urlsplit(settings.base_url).netloc}", adapter)
-    else:
+    gate = _Gate(settings)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, gate)
+    if settings.base_url is None:
         session.proxies = getproxies()
-        session.mount("https://", _Guarded(settings, adapter))
-    session.mount("http://", _NoHost())
-    if settings.base_url is not None:
-        session.mount("https://", _NoHost())
     if settings.ca_file is not None:
         session.verify = settings.ca_file
     return session
@@ -61,24 +73,6 @@ class _Session(requests.Session):
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
         kwargs["allow_redirects"] = False
         return super().request(*args, **kwargs)
-
-
-class _Guarded(HTTPAdapter):
-    """Lets a request pass only to hosts that the settings allow, whoever built its URL."""
-
-    def __init__(self, settings: SalesforceSettings, adapter: HTTPAdapter) -> None:
-        self._settings = settings
-        self._adapter = adapter
-        super().__init__()
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        if not self._settings.allows(request.url or ""):
-            return _NoHost().send(request)
-        return self._adapter.send(request, **kwargs)
-
-    def close(self) -> None:
-        self._adapter.close()
-        super().close()
 
 
 def translate_network(error: requests.RequestException) -> ConnectorError:

@@ -35,6 +35,18 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "連携ユーザーに {name} の参照権限を付与してください",
         "give the integration user read access to {name}",
     ),
+    "grant_field": (
+        "連携ユーザーの権限セットで {name} のこれらの項目を「参照」可にしてください",
+        "give the integration user read access to these fields of {name} (field-level security)",
+    ),
+    "grant_field_edit": (
+        "連携ユーザーの権限セットで {name} のこれらの項目を「編集」可にしてください",
+        "give the integration user edit access to these fields of {name} (field-level security)",
+    ),
+    "grant_user": (
+        "連携ユーザーにユーザー権限「{name}」を付与してください",
+        "give the integration user the user permission {name}",
+    ),
     "grant_edit": (
         "連携ユーザーに {name} の編集権限を付与してください",
         "give the integration user edit access to {name}",
@@ -60,8 +72,8 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "give the integration user the permission Edit Tasks",
     ),
     "no_key": (
-        "Task.{key} がないか、見えないか、一意ではありません。ToDo は作成されません",
-        "Task.{key} is missing, hidden or not unique: no task will be created",
+        "Task.{key} がないか、見えないか、書き込めません。ToDo は作成されません",
+        "Task.{key} is missing, hidden or cannot be set: no task will be created",
     ),
     "tasks_ok": ("作成でき、ToDo のキーは一意です", "allowed, and the key on tasks is unique"),
     # rows
@@ -101,8 +113,18 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "one task per hand-over: the key on tasks is unique and can be set",
     ),
     "key_fails": (
-        "連携ユーザーが一意のキー Task.{key} を書き込めません。ToDo の作成は無効のままです",
-        "the integration user cannot set a unique Task.{key}: tasks stay switched off",
+        "連携ユーザーがキー Task.{key} を書き込めません。ToDo の作成は無効のままです",
+        "the integration user cannot set Task.{key}: tasks stay switched off",
+    ),
+    "key_plain": (
+        (
+            "ToDo のキー Task.{key} は一意ではありません。検疫モードで作成します(結果が不明な ToDo は、待ってから検索で確かめ、"
+            "見つからない場合だけ再作成します)"
+        ),
+        (
+            "Task.{key} is not unique here: quarantine mode (a task whose outcome is unknown is looked for after a wait, and made "
+            "again only if it is not found)"
+        ),
     ),
     "note_key": (
         "Mikomi が作成した ToDo の識別キー(変更しないでください)",

@@ -1,14 +1,15 @@
 """Writing in the fewest calls: up to five Collections of 200 rows in one composite, each row with its own outcome.
 
 Field writes are absolute values by record id: sent again freely. Tasks are upserts by our unique key; keys that the org has
-already, in the recycle bin too, are not sent again: a rep's edits stay, and what a rep deleted stays deleted.
+already, in the recycle bin too, are not sent again: a rep's edits stay, and what a rep deleted stays deleted. Where the org
+does not keep the key unique, tasks are created, once, and whoever calls looks for a lost one before it is sent again.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from connectors.calls import Clock
+from connectors.calls import Clock, Effect
 from connectors.protocol import TaskWrite, Write, WriteResult
 from connectors.salesforce.lookup import trace
 from connectors.salesforce.payload import failed, object_of, to_result, to_row
@@ -72,9 +73,9 @@ class Writer:
     def _prepare(self, batch: Sequence[Write], results: list[WriteResult | None]) -> list[_Job]:
         jobs = []
         for place, write in enumerate(batch):
-            if isinstance(write, TaskWrite) and not self._layout.task_key:
+            if isinstance(write, TaskWrite) and not (self._layout.task_key or self._layout.plain_key):
                 error = Forbidden(
-                    f"tasks carry no unique {KEY_FIELD} here, so none is created",
+                    f"tasks carry no {KEY_FIELD} here, so none is created",
                     missing=(f"Task.{KEY_FIELD}",),
                     system=self._system,
                     hint="mikomi setup --apply",
@@ -124,53 +125,61 @@ class Writer:
     def _send(self, jobs: list[_Job], results: list[WriteResult | None]) -> None:
         collections = _collections(jobs)
         for start in range(0, len(collections), QUERIES_PER_COMPOSITE):
-            group = collections[start : start + QUERIES_PER_COMPOSITE]
-            try:
-                answers = self._call(group)
-            except (OutcomeUnknown, Unexpected) as error:
-                for collection in group:
-                    _mark(collection, results, "unknown", error)
-                raise
-            for collection, answer in zip(group, answers, strict=True):
-                self._settle(collection, answer, results)
+            self._send_group(collections[start : start + QUERIES_PER_COMPOSITE], results)
+
+    def _send_group(self, group: list[list[_Job]], results: list[WriteResult | None]) -> None:
+        """One call for up to five collections. A fault that leaves open what happened marks its rows, and is raised."""
+        try:
+            answers = self._call(group)
+        except (OutcomeUnknown, Unexpected) as error:
+            for collection in group:
+                _mark(collection, results, "unknown", error)
+            raise
+        for collection, answer in zip(group, answers, strict=True):
+            self._settle(collection, answer, results)
 
     def _call(self, group: list[list[_Job]]) -> list[PartAnswer]:
-        """One call for up to five collections; a single one needs no composite around it."""
-        parts = [_part(collection) for collection in group]
-        endpoint = "tasks" if isinstance(group[0][0].write, TaskWrite) else "fields"
+        """A single collection needs no composite around it."""
+        tasks = isinstance(group[0][0].write, TaskWrite)
+        parts = [_part(collection, unique=self._layout.task_key) for collection in group]
+        endpoint = "tasks" if tasks else "fields"
+        effect: Effect = "once" if tasks and not self._layout.task_key else "repeatable"
         if len(parts) == 1:
             [part] = parts
             try:
-                body = self._api.send("PATCH", part.path, part.body, endpoint=endpoint, effect="repeatable")
+                body = self._api.send(part.method, part.path, part.body, endpoint=endpoint, effect=effect)
             except Rejected as error:
                 return [PartAnswer(400, [{"errorCode": error.code, "message": error.message}], 0)]
             return [PartAnswer(200, body, 0)]
         headers = {"Sforce-Auto-Assign": "FALSE", "Sforce-Duplicate-Rule-Header": "allowSave=true"}
-        return self._api.composite(parts, endpoint=endpoint, kind="write", effect="repeatable", part_headers=headers)
+        return self._api.composite(parts, endpoint=endpoint, kind="write", effect=effect, part_headers=headers)
 
     def _settle(self, jobs: list[_Job], answer: PartAnswer, results: list[WriteResult | None]) -> None:
         """Row outcomes of one collection. One refused whole is halved until the row that spoils it stands alone."""
-        if answer.status == 200 and isinstance(answer.body, list) and len(answer.body) == len(jobs):
-            for job, row in zip(jobs, answer.body, strict=True):
-                result = to_result(job.write, row)
-                if result.error is not None:
-                    result.error.system = self._system
-                results[job.place] = result
-            return
-        if answer.status == 200:
-            lost = OutcomeUnknown("the answer does not tell one row from another", system=self._system)
-            _mark(jobs, results, "unknown", lost)
+        if answer.status in {200, 201}:
+            self._settle_rows(jobs, answer.body, results)
             return
         error = self._api.part_error(answer)
         if not isinstance(error, Rejected):
-            _mark(jobs, results, "unknown" if isinstance(error, OutcomeUnknown) else "retryable", error)
+            _mark(jobs, results, "unknown" if isinstance(error, (OutcomeUnknown, Unexpected)) else "retryable", error)
         elif len(jobs) == 1:
             results[jobs[0].place] = failed(jobs[0].write, error)
         else:
             middle = len(jobs) // 2
             for half in (jobs[:middle], jobs[middle:]):
-                [part] = self._call([half])
-                self._settle(half, part, results)
+                self._send_group([half], results)
+
+    def _settle_rows(self, jobs: list[_Job], rows: object, results: list[WriteResult | None]) -> None:
+        """Rows answer in the order sent; an answer that shows another order, or another number, says nothing."""
+        if not isinstance(rows, list) or len(rows) != len(jobs) or not _in_order(jobs, rows):
+            lost = OutcomeUnknown("the answer does not tell one row from another", system=self._system)
+            _mark(jobs, results, "unknown", lost)
+            return
+        for job, row in zip(jobs, rows, strict=True):
+            result = to_result(job.write, row)
+            if result.error is not None:
+                result.error.system = self._system
+            results[job.place] = result
 
     def _name_survivors(self, batch: Sequence[Write], results: list[WriteResult | None]) -> None:
         """Records that are gone: ask once where they live on."""
@@ -221,9 +230,25 @@ def _collections(jobs: list[_Job]) -> list[list[_Job]]:
     return found
 
 
-def _part(jobs: list[_Job]) -> Part:
-    path = f"composite/sobjects/Task/{KEY_FIELD}" if isinstance(jobs[0].write, TaskWrite) else "composite/sobjects"
-    return Part("PATCH", path, {"allOrNone": False, "records": [job.row for job in jobs]})
+def _part(jobs: list[_Job], *, unique: bool) -> Part:
+    document = {"allOrNone": False, "records": [job.row for job in jobs]}
+    if not isinstance(jobs[0].write, TaskWrite):
+        return Part("PATCH", "composite/sobjects", document)
+    if unique:
+        return Part("PATCH", f"composite/sobjects/Task/{KEY_FIELD}", document)
+    return Part("POST", "composite/sobjects", document)
+
+
+def _in_order(jobs: list[_Job], rows: list[Any]) -> bool:
+    """Updated rows answer with their own ids, made ones each with another: as far as they can, they say whose answer it is."""
+    ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
+    named = [found for found in ids if found]
+    if len(set(map(str, named))) != len(named):
+        return False
+    return all(
+        isinstance(job.write, TaskWrite) or found is None or str(found)[:15] == job.write.ref.id[:15]
+        for job, found in zip(jobs, ids, strict=True)
+    )
 
 
 def _is_locked(result: WriteResult | None) -> bool:

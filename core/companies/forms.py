@@ -11,7 +11,7 @@ from core.spelling import fold, letters
 _NUMBER_DIGITS = 13
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def core_name(name: str | None) -> str:
     """A company name without legal form, spaces, punctuation and spelling variants; words for a site are kept. '' if none.
 
@@ -34,14 +34,14 @@ def is_site(name: str | None) -> bool:
     return any(core.endswith(word) and core != word for word in _branch_words())
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def mail_domain(email: str | None) -> str | None:
     """The company's domain of an address; None for free-mail providers and for what is no address."""
     local, at, host = (email or "").strip().casefold().rpartition("@")
     return _company_domain(host) if at and local else None
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def web_domain(url: str | None) -> str | None:
     """The company's domain of a website, with or without scheme, path, port and `www.`; None if there is none."""
     return _company_domain(host_and_path(url)[0]) if url else None

@@ -1,7 +1,7 @@
 """Mail addresses: whose they are. A role mailbox (info@, soumu@) belongs to a function and never joins people."""
 
 import re
-from functools import cache
+from functools import lru_cache
 
 from core.lexicon import words
 
@@ -17,7 +17,7 @@ def is_role_mailbox(email: str) -> bool:
     return _is_role_part(email.rpartition("@")[0])
 
 
-@cache
+@lru_cache(maxsize=8_192)
 def _is_role_part(local: str) -> bool:
     roles = words("role_mailboxes.txt")
     name = local.casefold().split("+", 1)[0]

@@ -11,7 +11,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from core.lexicon import words
 from core.spelling import Script, fold, katakana, letters, script_of, unaccented
@@ -31,7 +31,7 @@ class FamilyName:
         return bool(self.spellings)
 
 
-@cache
+@lru_cache(maxsize=8_192)
 def family_name(last: str | None, first: str | None = None) -> FamilyName:
     """The family name of one record for comparison."""
     return FamilyName(_spellings(last), _spellings(first))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.calls import Budget, Calls, Effect, Pace, Policy
+from connectors.budget import Budget
+from connectors.calls import Calls, Effect, Pace, Policy
 from core.errors import (
     ConnectorError,
     OutcomeUnknown,

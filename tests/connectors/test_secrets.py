@@ -1,9 +1,12 @@
 """Secrets come from the environment, a private file or the keyring, and show nowhere."""
 
 import sys
-import types
+from collections.abc import Iterator
 from pathlib import Path
 
+import keyring
+import keyring.backend
+import keyring.errors
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -86,20 +89,75 @@ def test_a_rotated_secret_replaces_the_file_and_stays_private(tmp_path: Path) ->
     assert not store_secret(None, SecretStr("rotated"))
 
 
-def test_the_keyring_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: dict[tuple[str, str], str] = {("mikomi", "crm"): "s3cret"}
-    fake = types.ModuleType("keyring")
-    fake.get_password = lambda service, name: kept.get((service, name))  # type: ignore[attr-defined]
-    fake.set_password = lambda service, name, value: kept.update({(service, name): value})  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "keyring", fake)
+class Backend(keyring.backend.KeyringBackend):
+    """A keyring in memory; locked, it refuses as real ones do."""
+
+    priority = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kept = {("mikomi", "crm"): "s3cret"}
+        self.locked = False
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.locked:
+            raise keyring.errors.KeyringLocked("s3cret is behind a lock")
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.kept[service, username]
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    before = keyring.get_keyring()
+    backend = Backend()
+    keyring.set_keyring(backend)
+    yield backend
+    keyring.set_keyring(before)
+
+
+def test_the_keyring_is_read_and_written(backend: Backend) -> None:
     source = SecretSource(keyring="mikomi/crm")
     assert read_secret(source).get_secret_value() == "s3cret"
     assert store_secret(source, SecretStr("rotated"))
-    assert kept[("mikomi", "crm")] == "rotated"
+    assert backend.kept[("mikomi", "crm")] == "rotated"
     with pytest.raises(InvalidSettings, match="no entry"):
         read_secret(SecretSource(keyring="mikomi/other"))
     with pytest.raises(InvalidSettings, match="no keyring entry"):
         read_secret(SecretSource(keyring="mikomi"))
+
+
+def test_a_locked_keyring_is_one_clear_message(backend: Backend) -> None:
+    backend.locked = True
+    with pytest.raises(InvalidSettings, match="KeyringLocked") as caught:
+        read_secret(SecretSource(keyring="mikomi/crm"))
+    assert "s3cret" not in str(caught.value)
+    assert "unlock it" in caught.value.hint
+
+
+def test_without_a_source_three_places_are_asked_in_turn(backend: Backend, tmp_path: Path) -> None:
+    path = private(tmp_path / "token", "from-file")
+    backend.kept[("mikomi", "crm.token")] = "from-keyring"
+    environ = {"MIKOMI_CRM_TOKEN": "from-env", "MIKOMI_CRM_TOKEN_FILE": str(path)}
+
+    def found() -> str | None:
+        secret = find_secret("crm", "token", None, environ=environ)
+        return secret.get_secret_value() if secret is not None else None
+
+    assert found() == "from-env"
+    del environ["MIKOMI_CRM_TOKEN"]
+    assert found() == "from-file"
+    path.chmod(0o644)
+    with pytest.raises(InvalidSettings, match="can be read by others"):
+        found()
+    del environ["MIKOMI_CRM_TOKEN_FILE"]
+    assert found() == "from-keyring"
+    backend.locked = True
+    assert found() is None
 
 
 def test_without_the_package_the_keyring_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

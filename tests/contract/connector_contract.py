@@ -376,6 +376,41 @@ class ConnectorContract:
         assert self._task(connector, crm, ref, "mk1-lost").status == "ok"
         assert crm.task_keys() == ["mk1-lost"]
 
+    def test_our_tasks_are_found_by_their_keys(self, crm: PracticeCrm) -> None:
+        connector = crm.connect()
+        list(connector.apply_setup())
+        first, second = crm.add_people(2)
+        crm.log_call(first)  # a task of theirs, in some CRMs
+        wanted = {"mk1-one": first, "mk1-two": second, "mk1-never": first}
+        assert dict(connector.find_tasks(wanted)) == {}
+        made = {key: self._task(connector, crm, wanted[key], key).crm_id for key in ("mk1-one", "mk1-two")}
+        found = connector.find_tasks(wanted)
+        assert {key: [task.crm_id for task in tasks] for key, tasks in found.items()} == {
+            k: [v] for k, v in made.items()
+        }
+        assert [(task.key, task.ref) for tasks in found.values() for task in tasks] == [
+            ("mk1-one", first),
+            ("mk1-two", second),
+        ]
+        for task in (task for tasks in found.values() for task in tasks):
+            assert not task.deleted
+            assert not task.touched
+            assert abs(task.created_at - connector.now()) < 60_000
+        assert {task.key: task.crm_id for task in connector.our_tasks()} == made
+
+    def test_a_task_that_is_removed_is_found_deleted(self, crm: PracticeCrm) -> None:
+        connector = crm.connect()
+        list(connector.apply_setup())
+        [ref] = crm.add_people(1)
+        made = self._task(connector, crm, ref, "mk1-gone")
+        assert made.crm_id is not None
+        for _ in range(2):
+            connector.remove_task(made.crm_id)
+        assert crm.task_keys() in ([], ["mk1-gone"])  # a CRM may still show its bin
+        [found] = connector.find_tasks({"mk1-gone": ref})["mk1-gone"]
+        assert (found.crm_id, found.deleted) == (made.crm_id, True)
+        assert [task.deleted for task in connector.our_tasks()] == [True]
+
     # --- faults --------------------------------------------------------------------------------------------------
 
     def test_a_passing_fault_is_waited_out(self, crm: PracticeCrm) -> None:

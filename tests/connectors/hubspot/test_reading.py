@@ -394,8 +394,15 @@ def test_associations_that_cannot_be_read_are_a_broken_word(portal: PracticePort
         portal.connect().fetch([ref])
 
 
-@pytest.mark.parametrize("rows", ["x", [3], [{"id": "a"}], [{"properties": {}}]])
-def test_rows_that_cannot_be_read_are_a_broken_word(portal: PracticePortal, rows: Any) -> None:
-    portal.fail_next(status=200, body=json.dumps({"results": rows, "total": 1}), path="objects/contacts")
+def test_results_that_are_no_list_are_a_broken_word(portal: PracticePortal) -> None:
+    portal.fail_next(status=200, body=json.dumps({"results": "x", "total": 1}), path="objects/contacts")
     with pytest.raises(Unexpected, match="results"):
         list(portal.connect().read({}))
+
+
+@pytest.mark.parametrize("row", [3, {"id": "a", "properties": {}}, {"properties": {}}, {"id": "²", "properties": {}}])
+def test_rows_that_say_not_who_they_are_are_counted_and_keep_nobody_waiting(portal: PracticePortal, row: Any) -> None:
+    connector = portal.connect(usage=ONLY_CONTACTS)
+    portal.fail_next(status=200, body=json.dumps({"results": [row], "total": 1}), path="objects/contacts")
+    assert contacts(facts(connector.read({}))) == {}
+    assert connector.problems["contacts.row"] == 1

@@ -237,18 +237,37 @@ def test_the_daily_quota_ends_writing_with_its_reset(portal: PracticePortal) -> 
     assert caught.value.resets_at.isoformat() == "2026-05-29T15:00:00+00:00"  # midnight in Tokyo
 
 
-def test_a_portal_without_unique_task_keys_gets_no_tasks(tmp_path: Path) -> None:
+def test_a_portal_without_unique_task_keys_gets_a_plain_one(tmp_path: Path) -> None:
     portal = PracticePortal(tmp_path, HubSpotOptions(limits=False, unique_task_property=False))
     try:
-        connector = portal.connect()
-        failed = [r for r in connector.apply_setup() if r.status == "failed"]
-        assert [r.step.name for r in failed] == ["tasks.mikomi_key"]
-        assert connector.capabilities.task_key is False
+        connector = portal.connect(language="en")
         [ref] = portal.add_people(1)
-        with pytest.raises(Forbidden, match="unique"):
+        with pytest.raises(Forbidden, match="mikomi_key"):
             list(connector.write([task(portal, ref, "mk1-a")]))
-        assert [r.status for r in connector.write([FieldWrite(ref, {"score": 1})])] == ["ok"]
-        assert portal.tasks() == []
+        results = {r.step.name: r for r in connector.apply_setup()}
+        assert {r.status for r in results.values()} == {"created"}
+        assert "quarantine" in results["tasks.mikomi_key"].message
+        assert connector.capabilities.task_key is False
+        assert portal.connect().plan_setup()[-1].done
+        [made] = connector.write([task(portal, ref, "mk1-a", body="Call <them>")])
+        [row] = portal.tasks()
+        assert (made.status, made.crm_id, row["properties"]["mikomi_key"]) == ("ok", row["id"], "mk1-a")
+        assert row["properties"]["hs_task_body"] == "Call &lt;them&gt;<br><br>[ref: mk1-a]"
+        doctor = {f.subject: f for f in portal.connect(language="en").check().findings}
+        assert "quarantine" in doctor["hubspot: tasks"].message
+    finally:
+        portal.stop()
+
+
+def test_without_a_unique_key_a_create_is_never_sent_twice_by_itself(tmp_path: Path) -> None:
+    portal = PracticePortal(tmp_path, HubSpotOptions(limits=False, unique_task_property=False))
+    try:
+        connector = ready(portal)
+        [ref] = portal.add_people(1)
+        portal.fail_next(kind="drop_after", times=100, path="tasks/batch/create")
+        [result] = connector.write([task(portal, ref, "mk1-a")])
+        assert (result.status, connector.counts.lost) == ("unknown", 1)
+        assert portal.task_keys() == ["mk1-a"]
     finally:
         portal.stop()
 

@@ -101,7 +101,7 @@ def test_a_required_field_that_is_hidden(org: PracticeOrg) -> None:
 def test_an_unreachable_org_is_a_finding(org: PracticeOrg) -> None:
     org.fail_next(status=503, times=100)
     [error] = [f for f in org.connect().check().findings if f.level == "error"]
-    assert "not available" in error.message
+    assert "HTTP 503" in error.message
 
 
 # --- signals -------------------------------------------------------------------------------------------------------------

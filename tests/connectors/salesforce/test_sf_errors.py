@@ -60,7 +60,7 @@ def body(code: str, message: str = "", *fields: str) -> list[dict[str, Any]]:
         (502, "<html>Bad Gateway</html>", OutcomeUnknown),
         (504, "", OutcomeUnknown),
         (503, body("SERVER_UNAVAILABLE"), Transient),
-        (503, "<html>", Transient),
+        (503, "<html>", OutcomeUnknown),
         (420, "", OutcomeUnknown),
     ],
 )
@@ -183,7 +183,7 @@ REAL = {"client_id": "x", "login_url": "https://acme.my.salesforce.com"}
         ("https://acme.my.salesforce.com/services/data", True),
         ("https://acme--uat.sandbox.my.salesforce.com", True),
         ("https://acme.cloudforce.com", True),
-        ("https://acme.force.com", True),
+        ("https://acme.force.com", False),
         ("http://acme.my.salesforce.com", False),
         ("https://salesforce.com.evil.example", False),
         ("https://evilsalesforce.com", False),

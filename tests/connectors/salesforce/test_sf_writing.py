@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from connectors.salesforce.connector import SalesforceConnector
 from connectors.salesforce.resources import Part, PartAnswer
 from core.errors import Forbidden, Gone, OutcomeUnknown, QuotaExhausted, Rejected, Transient
 from core.records import RecordRef, Value
+from sandbox.salesforce import SalesforceOptions
 from tests.connectors.salesforce.org import NAME, PracticeOrg
 
 DUE = 20_785
@@ -245,6 +247,29 @@ def test_without_the_key_no_task_is_made(org: PracticeOrg) -> None:
     assert org.god("SELECT Id FROM Task") == []
 
 
+def test_an_org_without_unique_task_keys_gets_a_plain_one(tmp_path: Path) -> None:
+    org = PracticeOrg(tmp_path, SalesforceOptions(unique_activity_fields=False))
+    try:
+        connector = org.connect(language="en")
+        results = {r.step.name: r for r in connector.apply_setup()}
+        assert {r.status for r in results.values()} <= {"created", "unchanged"}
+        assert "quarantine" in results["task key"].message
+        assert connector.capabilities.task_key is False
+        assert all(step.done for step in org.connect().plan_setup())
+        [ref] = org.add_people(1)
+        org.fail_next(kind="drop_after", times=100, path="composite/sobjects")
+        [lost] = connector.write([task(org, ref)])
+        assert (lost.status, connector.counts.lost) == ("unknown", 1)
+        org.control("DELETE", "faults")
+        [row] = org.god("SELECT Id, Description, Mikomi_Key__c FROM Task")
+        assert row["Description"].endswith("\n\n[ref: mk1-one]")
+        assert [t.crm_id for t in connector.find_tasks({"mk1-one": ref})["mk1-one"]] == [row["Id"]]
+        doctor = [f.message for f in org.connect(language="en").check().findings if f.subject == "create tasks"]
+        assert "quarantine" in doctor[0]
+    finally:
+        org.stop()
+
+
 def test_a_task_for_a_queue_or_a_rep_who_left_is_refused(org: PracticeOrg, ready: SalesforceConnector) -> None:
     [ref] = org.add_people(1)
     queue = org.god("SELECT Id FROM Group WHERE Type = 'Queue'")[0]["Id"]
@@ -288,7 +313,8 @@ def test_answers_that_never_come_leave_rows_unknown(org: PracticeOrg, ready: Sal
 
 def test_an_outage_raises_before_the_rows_that_were_not_sent(org: PracticeOrg, ready: SalesforceConnector) -> None:
     refs = org.add_people(1_500)
-    org.control("POST", "faults", {"kind": "status", "status": 503, "times": 100, "skip": 1, "path": "composite"})
+    fault = {"kind": "status", "status": 503, "body": '[{"errorCode": "SERVER_UNAVAILABLE"}]'}
+    org.control("POST", "faults", fault | {"times": 100, "skip": 1, "path": "composite"})
     results = []
     with pytest.raises(Transient):
         for result in ready.write(scores(refs)):

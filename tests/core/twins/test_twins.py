@@ -160,3 +160,55 @@ def test_distance_is_least_among_the_largest_matchings(sightings: list[Sighting]
         if all(abs(one.day - other.day) <= 1 for one, other in zip(ones, others, strict=True))
     ]
     assert cost == min(costs)
+
+
+# --- copies that a pair's native sync makes --------------------------------------------------------------------------
+
+COPIED = {"sf": "hs"}
+
+
+def test_a_copied_call_is_one_call_under_whatever_name_and_the_source_of_the_kind_stands() -> None:
+    call, copy = seen(1, kind="call", asset="導入のご相談"), seen(2, "sf", kind="call", asset="Call: 導入のご相談")
+    assert find_twins([call, copy]) == {}
+    assert find_twins([call, copy], copied=COPIED) == {1: 2}
+    assert find_twins([call, copy], {"call": "hs"}, COPIED) == {2: 1}
+
+
+def test_a_copy_that_lost_what_it_was_is_the_duplicate() -> None:
+    attempt, copy = seen(1, kind="call_attempt", asset=None), seen(2, "sf", kind="call", asset="Call")
+    assert find_twins([attempt, copy], copied=COPIED) == {2: 1}
+    reply, mail = seen(3, kind="email_reply", asset=None), seen(4, "sf", kind="email_out", asset="Email: Re: ご案内")
+    assert find_twins([reply, mail], copied=COPIED) == {4: 3}
+
+
+def test_other_calls_of_the_day_are_other_calls() -> None:
+    call, own = seen(1, kind="call", asset="導入のご相談"), seen(2, "sf", kind="call", asset="納期の確認")
+    assert find_twins([call, own], copied=COPIED) == {}
+    copy = seen(3, "sf", kind="call", asset="Call: 導入のご相談")
+    assert find_twins([call, own, copy], copied=COPIED) == {1: 3}
+    later = seen(4, "sf", 12, kind="call", asset="Call: 導入のご相談")
+    assert find_twins([call, later], copied=COPIED) == {}
+
+
+def test_the_likelier_name_goes_first_and_mails_without_a_name_are_shared_out() -> None:
+    out, reply = seen(1, kind="email_out", asset=None), seen(2, kind="email_reply", asset=None)
+    copies = [seen(3, "sf", kind="email_out", asset="Email: A"), seen(4, "sf", kind="email_out", asset="Email: B")]
+    found = find_twins([out, reply, *copies], copied=COPIED)
+    assert len(found) == 2
+    assert found.keys() | set(found.values()) == {1, 2, 3, 4}
+    assert find_twins([out, copies[0]]) == {}
+
+
+@given(SIGHTINGS, st.randoms(use_true_random=False))
+def test_copies_are_one_to_one_and_do_not_depend_on_the_order(sightings: list[Sighting], chance: random.Random) -> None:
+    found = find_twins(sightings, copied=COPIED)
+    shuffled = list(sightings)
+    chance.shuffle(shuffled)
+    assert find_twins(shuffled, copied=COPIED) == found
+    assert not found.keys() & set(found.values())
+    plain = find_twins(sightings)
+    assert plain.items() <= found.items()
+    by_id = {one.id: one for one in sightings}
+    for copy, original in found.items() - plain.items():
+        assert {by_id[copy].system, by_id[original].system} == {"sf", "hs"}
+        assert abs(by_id[copy].day - by_id[original].day) <= 1
