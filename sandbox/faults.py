@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     "status",  # answer with the given status and body; nothing is processed
+    "replace",  # process and commit, then answer with the given status and body instead
     "drop_before",  # close the connection; nothing is processed
     "drop_after",  # process and commit, then close the connection without an answer
     "late_commit",  # close the connection at once, process after `seconds`
@@ -15,7 +16,7 @@ Kind = Literal[
     "truncate",  # process, answer half of the body
     "slow",  # process, answer a few bytes a second for `seconds`
 ]
-KINDS: tuple[str, ...] = ("status", "drop_before", "drop_after", "late_commit", "delay", "truncate", "slow")
+KINDS: tuple[str, ...] = ("status", "replace", "drop_before", "drop_after", "late_commit", "delay", "truncate", "slow")
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from sandbox.hubspot import HubSpot, HubSpotOptions
 from sandbox.market.load import Report, load_market, load_records
 from sandbox.market.market import Market, simulate
 from sandbox.market.truth import Truth
+from sandbox.native import NativeSync, WithNative
 from sandbox.salesforce import Salesforce, SalesforceOptions
 from sandbox.server import App, Request, Response, Server, reply
 
@@ -47,7 +48,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class SandboxOptions:
-    """What to serve. `now_ms` None: the clock starts at real time. `records` replaces the market by plain records."""
+    """What to serve. `now_ms` None: the clock starts at real time. `records` replaces the market by plain records.
+
+    `native_sync` switches on HubSpot's native Salesforce sync between the two, with the settings it has when installed.
+    """
 
     seed: int = 1
     people: int = 200
@@ -60,6 +64,8 @@ class SandboxOptions:
     edition: Edition = "Professional"
     index_lag_seconds: float = 5.0
     unique_task_property: bool = True
+    unique_activity_fields: bool = True
+    native_sync: bool = False
     tls: bool = False
     salesforce_port: int = 0
     hubspot_port: int = 0
@@ -70,7 +76,8 @@ class Sandbox:
     """Both emulators in this process: `with Sandbox(seed=1, people=200) as box: box.salesforce.url`.
 
     Takes the fields of `SandboxOptions`. Raises `StartError` at the start where a port is in use or `database_dir`
-    already holds a sandbox. `box.clock` moves time for both; `box.market.truth` knows what is really so.
+    already holds a sandbox. `box.clock` moves time for both; `box.market.truth` knows what is really so; `box.native` is the
+    native sync between them.
     """
 
     salesforce: Endpoint
@@ -86,6 +93,7 @@ class Sandbox:
         self.market: Market = self._draw_market()
         self.salesforce_app = Salesforce(self.clock, self._salesforce_options())
         self.hubspot_app = HubSpot(self.clock, self._hubspot_options())
+        self.native = NativeSync(self.clock, self.hubspot_app.portal, self.salesforce_app.org)
 
     def __enter__(self) -> Self:
         try:
@@ -107,7 +115,7 @@ class Sandbox:
             (WithTruth(self.hubspot_app, self.market.truth_in_progress), self.options.hubspot_port),
         )
         for app, port in apps:
-            self._servers.append(_open(app, port, None))
+            self._servers.append(_open(WithNative(app, self.native), port, None))
         ca: Path | None = None
         if self.options.tls:
             ca, context = self._certify()
@@ -116,6 +124,8 @@ class Sandbox:
                 self._servers[-1].faults = server.faults
         if not self._load(report):
             return False
+        if self.options.native_sync:
+            self.native.configure({"on": True})
         for server in self._servers:
             server.start()
         tokens = (self.salesforce_app.issue_token(), self.hubspot_app.issue_token())
@@ -130,6 +140,7 @@ class Sandbox:
         """Stop serving and remove what is temporary. Stopping twice does nothing."""
         while self._servers:
             self._servers.pop().stop()
+        self.native.stop()
         self.salesforce_app.close()
         self.hubspot_app.close()
         self.market.close()
@@ -167,7 +178,11 @@ class Sandbox:
         )
 
     def _salesforce_options(self) -> SalesforceOptions:
-        return SalesforceOptions(limits=self.options.limits, database=self._database("salesforce.sqlite3"))
+        return SalesforceOptions(
+            limits=self.options.limits,
+            unique_activity_fields=self.options.unique_activity_fields,
+            database=self._database("salesforce.sqlite3"),
+        )
 
     def _hubspot_options(self) -> HubSpotOptions:
         return HubSpotOptions(

@@ -46,8 +46,14 @@ class Request:
         return values[0] if values else default
 
     def json(self) -> Any:
-        """The body as JSON; raises ValueError (JSONDecodeError, UnicodeDecodeError) if it is none."""
-        return json.loads(self.body)
+        """The body as JSON; raises ValueError (JSONDecodeError, UnicodeDecodeError) if it is none, or no text."""
+        try:
+            document = json.loads(self.body)
+        except RecursionError:
+            raise ValueError("the document is nested too deeply") from None
+        if b"\\ud" in self.body.lower():
+            json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        return document
 
     def form(self) -> dict[str, str]:
         pairs = parse_qs(self.body.decode("utf-8"), keep_blank_values=True)
@@ -310,7 +316,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _strike(self, fault: Fault, request: Request) -> None:
         match fault.kind:
-            case "status":
+            case "status" | "replace":
+                if fault.kind == "replace":
+                    self.server_of.answer(request)
                 content_type = fault.headers.get("Content-Type", "application/json;charset=UTF-8")
                 extra = {k: v for k, v in fault.headers.items() if k != "Content-Type"}
                 self._send(Response(fault.status, fault.body.encode(), extra, content_type))

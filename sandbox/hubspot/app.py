@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.clock import Clock
 from sandbox.hubspot import control, routes
 from sandbox.hubspot.auth import require
-from sandbox.hubspot.errors import ApiError, missing_scopes
+from sandbox.hubspot.errors import ApiError, invalid_json, missing_scopes
 from sandbox.hubspot.loading import Loading
 from sandbox.hubspot.marketing_loading import MarketingLoading
 from sandbox.hubspot.object_types import resolve
@@ -81,6 +81,8 @@ class HubSpot(Loading, MarketingLoading):
                 return route.handler(self._portal, request, names)
         except ApiError as refused:
             return _refusal(refused, {})
+        except RecursionError:
+            return _refusal(invalid_json("Document nesting depth exceeds the maximum allowed"), {})
 
     def _check_token_first(self, request: Request) -> Response | None:
         try:
@@ -103,6 +105,8 @@ class HubSpot(Loading, MarketingLoading):
                 response = route.handler(Call(request, portal, token, names))
         except ApiError as refused:
             return _refusal(refused, headers)
+        except RecursionError:
+            return _refusal(invalid_json("Document nesting depth exceeds the maximum allowed"), headers)
         response.headers.update(headers)
         return response
 

@@ -19,7 +19,7 @@ Needed = list[list[str]]
 
 @dataclass(slots=True)
 class Token:
-    """An access token. `expires_ms` is None for private apps."""
+    """An access token. `expires_ms` is None for private apps; `uses_left` for all that end by time alone."""
 
     value: str
     scopes: frozenset[str]
@@ -28,10 +28,16 @@ class Token:
     oauth: bool
     issued_ms: int
     expires_ms: int | None = None
+    uses_left: int | None = None
 
 
 class Tokens:
-    """Everything this portal has handed out; kept in memory, as tokens belong to one run of the sandbox."""
+    """Everything this portal has handed out; kept in memory, as tokens belong to one run of the sandbox.
+
+    Attributes:
+        ttl_seconds, ttl_requests: how long OAuth access tokens issued from now on live; no bound by requests where None.
+        rotate: what HubSpot does not do today: a refresh token is spent with its use, and the answer brings another.
+    """
 
     def __init__(self, clock: Clock, options: HubSpotOptions) -> None:
         self._clock = clock
@@ -39,6 +45,9 @@ class Tokens:
         self._tokens: dict[str, Token] = {}
         self._refresh: dict[str, frozenset[str]] = {}
         self._codes: dict[str, tuple[str, frozenset[str]]] = {}
+        self.ttl_seconds = options.token_ttl_seconds
+        self.ttl_requests: int | None = None
+        self.rotate = False
         self.client_id = str(uuid.uuid4())
         self.client_secret = str(uuid.uuid4())
         self.redirect_uri = "https://app.example/oauth/callback"
@@ -58,9 +67,9 @@ class Tokens:
 
     def _grant(self, scopes: frozenset[str]) -> Token:
         now = self._clock.now_ms()
-        expires = now + self._options.token_ttl_seconds * 1000
+        expires = now + self.ttl_seconds * 1000
         value = secrets.token_urlsafe(96)
-        token = Token(value, scopes, self._options.app_id, self.user_id, True, now, expires)
+        token = Token(value, scopes, self._options.app_id, self.user_id, True, now, expires, self.ttl_requests)
         self._tokens[value] = token
         return token
 
@@ -112,6 +121,10 @@ class Tokens:
             if value.startswith("pat-"):
                 message = "The access token used to make this call is invalid or has been revoked."
             raise ApiError(401, message, "INVALID_AUTHENTICATION")
+        if token.uses_left == 0:
+            token.expires_ms = min(token.expires_ms or 0, self._clock.now_ms() - 1_000)
+        elif token.uses_left is not None:
+            token.uses_left -= 1
         if token.expires_ms is not None and token.expires_ms <= self._clock.now_ms():
             late = max(1, (self._clock.now_ms() - token.expires_ms) // 1000)
             message = f"The OAuth token used to make this call expired {late} second(s) ago."
@@ -135,6 +148,9 @@ class Tokens:
             scopes = self._refresh.get(refresh)
             if scopes is None:
                 raise _refused("BAD_REFRESH_TOKEN", "invalid_grant", "missing or unknown refresh token")
+            if self.rotate:
+                del self._refresh[refresh]
+                refresh = self.new_refresh_token(scopes)
             return self._grant(scopes), refresh
         raise _refused("BAD_GRANT_TYPE", "unsupported_grant_type", "missing or unknown grant type")
 

@@ -6,9 +6,11 @@
 - `POST events`: what visitors and recipients do now, see `visitors`.
 - `POST properties` {"action": "delete" or "create", "type", "name" or "definition"}: an admin in the settings.
 - `POST quota` {"used", "daily_limit", "ten_secondly_limit"}, `POST edition`, `POST scopes` {"token", "scopes"},
-  `POST tokens` {"expire": true}, {"revoke": token} or {"issue": scopes}; `GET credentials`, `GET state`.
+  `POST tokens` {"expire": true}, {"revoke": token} or {"issue": scopes}; `GET credentials`, `GET state`,
+  `GET rows?type=tasks` (every stored row, the archived ones too).
 """
 
+import json
 from typing import Any
 
 from sandbox.hubspot.merging import erase
@@ -51,6 +53,8 @@ def run(portal: Portal, request: Request, name: str) -> Response | None:
             return _credentials(portal)
         case "GET", "state":
             return _state(portal)
+        case "GET", "rows":
+            return _rows(portal, request.param("type") or "contacts")
     return None
 
 
@@ -139,14 +143,25 @@ def _quota(portal: Portal, order: dict[str, Any]) -> Response:
 
 
 def _tokens(portal: Portal, order: dict[str, Any]) -> Response:
-    """{"expire": true} ends OAuth tokens; {"revoke": token}; {"issue": scopes or null} gives a new token."""
-    if order.get("expire"):
-        return answer(200, {"expired": portal.tokens.expire_all()})
+    """{"expire_now": true} ends OAuth tokens; {"revoke": token}; {"issue": scopes or null} gives a new token.
+
+    {"ttl_requests", "ttl_seconds", "rotate"} hold for OAuth tokens from now on.
+    """
+    tokens = portal.tokens
     if "revoke" in order:
-        return answer(200, {"revoked": portal.tokens.revoke(order["revoke"])})
+        return answer(200, {"revoked": tokens.revoke(order["revoke"])})
     if "issue" in order:
-        return answer(200, {"token": portal.tokens.issue(order["issue"])})
-    raise ValueError("one of expire, revoke, issue")
+        return answer(200, {"token": tokens.issue(order["issue"])})
+    if not order.keys() & {"expire", "expire_now", "ttl_requests", "ttl_seconds", "rotate"}:
+        raise ValueError("one of expire_now, ttl_requests, ttl_seconds, rotate, revoke, issue")
+    if "ttl_requests" in order:
+        tokens.ttl_requests = None if order["ttl_requests"] is None else int(order["ttl_requests"])
+    if "ttl_seconds" in order:
+        tokens.ttl_seconds = int(order["ttl_seconds"])
+    tokens.rotate = bool(order.get("rotate", tokens.rotate))
+    expired = tokens.expire_all() if order.get("expire") or order.get("expire_now") else 0
+    lives = {"ttl_requests": tokens.ttl_requests, "ttl_seconds": tokens.ttl_seconds, "rotate": tokens.rotate}
+    return answer(200, {"expired": expired, **lives})
 
 
 def _edition(portal: Portal, order: dict[str, Any]) -> Response:
@@ -179,6 +194,15 @@ def _credentials(portal: Portal) -> Response:
         "code": tokens.new_code(),
     }
     return answer(200, document)
+
+
+def _rows(portal: Portal, name: str) -> Response:
+    """Every row of a type as stored, the archived ones too: what is so, whatever search and lists show yet."""
+    kind = resolve(name)
+    sql = f"SELECT id, created_ms, updated_ms, archived_ms, properties FROM {kind.name} ORDER BY id"
+    names = ("id", "created_ms", "updated_ms", "archived_ms", "properties")
+    found = [dict(zip(names, row, strict=True)) for row in portal.store.db.execute(sql)]
+    return answer(200, [row | {"properties": json.loads(row["properties"])} for row in found])
 
 
 _COUNTED = ("association", "email_event", "form_submission", "membership", "participation", "web_event", "history")

@@ -20,6 +20,11 @@ class Loading:
     def __init__(self, portal: Portal) -> None:
         self._portal = portal
 
+    @property
+    def portal(self) -> Portal:
+        """The account itself, for what works in it from inside (`sandbox.native`)."""
+        return self._portal
+
     def define_property(self, object_type: str, definition: Mapping[str, Any]) -> None:
         """A property of the portal's own, as `POST /crm/v3/properties/{type}` would make it."""
         with self._portal.store.transaction():

@@ -17,7 +17,7 @@ def exchange(portal: Portal, request: Request, names: dict[str, str]) -> Respons
         "access_token": token.value,
         "hub_id": portal.options.portal_id,
         "scopes": sorted(token.scopes),
-        "expires_in": portal.options.token_ttl_seconds,
+        "expires_in": portal.tokens.ttl_seconds,
     }
     if names.get("version") == "v1":
         del document["hub_id"], document["scopes"]

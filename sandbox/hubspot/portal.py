@@ -100,6 +100,8 @@ class Call:
             raise invalid_json(error.msg, error.lineno, error.colno) from None
         except UnicodeDecodeError:
             raise invalid_json("Invalid UTF-8 in the body") from None
+        except ValueError as error:  # half a surrogate pair, thousands of digits, thousands of brackets
+            raise invalid_json(f"Invalid value in the body ({type(error).__name__})") from None
         check_shape(document)
         return document
 

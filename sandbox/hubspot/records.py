@@ -20,7 +20,7 @@ from sandbox.hubspot.wire import stamp, whole
 class Source:
     """Who writes. `kind` is the `sourceType` that property history shows."""
 
-    kind: Literal["INTEGRATION", "CRM_UI", "CALCULATED", "ANALYTICS", "FORM", "IMPORT", "MERGE_OBJECTS"]
+    kind: Literal["INTEGRATION", "CRM_UI", "CALCULATED", "ANALYTICS", "FORM", "IMPORT", "MERGE_OBJECTS", "SALESFORCE"]
     id: str | None = None
     user_id: int | None = None
     label: str | None = None
@@ -218,7 +218,8 @@ def _claims(kind: ObjectType, names: Iterable[str], values: Properties) -> set[t
 
 
 def _origin(source: Source) -> Properties:
-    labels = {"INTEGRATION": "INTEGRATION", "CRM_UI": "CRM_UI", "FORM": "FORMS", "IMPORT": "IMPORT"}
+    same = ("INTEGRATION", "CRM_UI", "IMPORT", "SALESFORCE")
+    labels = {"FORM": "FORMS", **{kind: kind for kind in same}}
     return {
         "hs_object_source": source.kind,
         "hs_object_source_id": source.id,

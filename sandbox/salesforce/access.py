@@ -33,7 +33,14 @@ _FLAGS = [
     "PermissionsCustomizeApplication",
     "PermissionsEditTask",
     "PermissionsEditEvent",
+    "PermissionsActivitiesAccess",
+    "PermissionsViewSetup",
 ]
+
+FULL_RIGHTS = frozenset(
+    {"PermissionsApiEnabled", "PermissionsViewAllData", "PermissionsModifyAllData", "PermissionsCustomizeApplication"}
+)
+"""Of a user who may do everything."""
 
 
 @dataclass(slots=True)
@@ -63,7 +70,9 @@ class Rights:
         if "PermissionsModifyAllData" in self.flags:
             return True
         if sobject in _ACTIVITIES:
-            return verb == "read" or _ACTIVITIES[sobject] in self.flags
+            return "PermissionsActivitiesAccess" in self.flags and (
+                verb == "read" or _ACTIVITIES[sobject] in self.flags
+            )
         owner = _FOLLOWS.get(sobject, sobject)
         if owner in CRM_OBJECTS:
             needed = verb if owner == sobject or verb == "read" else "edit"

@@ -9,7 +9,7 @@ from sandbox.salesforce.auth import Gate, bearer
 from sandbox.salesforce.call import Call
 from sandbox.salesforce.control import Control
 from sandbox.salesforce.customize import restore_fields
-from sandbox.salesforce.errors import ApiError, resource_missing, session_invalid
+from sandbox.salesforce.errors import ApiError, malformed_json, resource_missing, session_invalid
 from sandbox.salesforce.metadata import Metadata
 from sandbox.salesforce.options import SalesforceOptions
 from sandbox.salesforce.org import Org
@@ -43,7 +43,8 @@ class Salesforce:
         restore_fields(self.org)
         plant(self.org)
         organization = str(self.org.store.value('SELECT Id FROM "Organization"'))
-        self._tokens = Tokens(clock, organization, self.options.token_ttl_seconds, self.options.jwt_public_key)
+        ttl, key = self.options.token_ttl_seconds, self.options.jwt_public_key
+        self._tokens = Tokens(clock, organization, ttl, key, rotate=self.options.refresh_rotation)
         self._quota = Quota(clock, self.options.daily_quota, enforced=self.options.limits)
         self._control = Control(self.org, self._tokens, self._quota)
         self._routes = _data_routes(Cursors(self.org), self._quota, Tooling(self.org))
@@ -126,6 +127,8 @@ class Salesforce:
             return template, handler(call, **names)
         except ApiError as error:
             return template, error.response()
+        except RecursionError:
+            return template, malformed_json("The document is nested too deeply").response()
 
     def _admit(self, request: Request) -> Session:
         session = self._tokens.find(bearer(request) or "")

@@ -175,8 +175,7 @@ class Gate:
 
     def _by_refresh(self, request: Request, form: dict[str, str]) -> Response:
         client_id = self._check_client(request, form)
-        rotate = self._org.options.refresh_rotation
-        renewed = self._tokens.refresh(form.get("refresh_token", ""), client_id, rotate=rotate)
+        renewed = self._tokens.refresh(form.get("refresh_token", ""), client_id)
         if renewed is None:
             raise OAuthError("invalid_grant", "expired access/refresh token")
         session, access, new = renewed

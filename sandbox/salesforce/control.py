@@ -6,31 +6,31 @@
   what `lifecycle` says.
 - `POST touch {"sobject", "count", "after", "at"}`: stamp that many rows (by Id, after one) with one moment, by default now.
 - `POST permissions`: `{"user", "field": "Lead.Title", "read", "edit"}`, `{"user", "object", "rights": [...]}`,
-  `{"user", "flag": "ViewAllData", "value"}`, `{"user", "active"}`, `{"visible_share"}`.
+  `{"user", "flag": "ViewAllData", "value"}`, `{"user", "active"}`, `{"visible_share"}`; and all of a user's rights at once
+  (custom fields apart): `{"user", "only": {"flags": [], "objects": {"Lead": ["read"]}, "read": {"Lead": ["Title"]}, "edit": {}}}`.
 - `POST row_faults {"sobject", "code", "message", "record_id", "fields", "times"}`: the next rows written fail so (a row
   lock, a validation rule, a duplicate rule); `DELETE row_faults`.
-- `POST quota {"used", "limit"}`, `POST tokens {"expire": true}`, `POST key {"public_key"}`, `POST query {"soql"}`
-  (every row and field, the bin included), `GET credentials`, `GET state`.
+- `POST tokens {"expire_now": true}`: every access token ends; `{"ttl_requests", "ttl_seconds"}`: of those issued from now on (null: no
+  such end); `{"rotate"}`: refresh tokens are spent with their first use, a second one revokes the family.
+- `POST quota {"used", "limit"}`, `POST key {"public_key"}`, `POST query {"soql"}` (every row and field, the bin included),
+  `GET credentials`, `GET state`.
 """
 
 from dataclasses import replace
 from typing import Any
 
-from sandbox.salesforce.access import CRM_OBJECTS, Rights
+from sandbox.salesforce.access import CRM_OBJECTS, FULL_RIGHTS, Rights
 from sandbox.salesforce.errors import ApiError
 from sandbox.salesforce.ids import long_id
 from sandbox.salesforce.lifecycle import convert_lead, merge_records
 from sandbox.salesforce.org import Org, RowFault, Work
 from sandbox.salesforce.quota import Quota
 from sandbox.salesforce.rows import create_row, delete_row, purge_row, undelete_row, update_row
-from sandbox.salesforce.seed import ADMIN, INTEGRATION
+from sandbox.salesforce.seed import ADMIN, INTEGRATION, NATIVE_SYNC
 from sandbox.salesforce.soql import SoqlError, run_query
 from sandbox.salesforce.tokens import Tokens
 from sandbox.server import Request, Response, reply
 
-_EVERYTHING = frozenset(
-    {"PermissionsApiEnabled", "PermissionsViewAllData", "PermissionsModifyAllData", "PermissionsCustomizeApplication"}
-)
 _RIGHTS = ("create", "read", "edit", "delete", "view_all")
 
 
@@ -53,7 +53,7 @@ class Control:
             case "POST", "quota":
                 return self._set_quota(request.json())
             case "POST", "tokens":
-                return reply(200, {"expired": self._tokens.expire_all() if request.json().get("expire") else 0})
+                return self._set_tokens(request.json())
             case "POST", "key":
                 self._tokens.register_key(request.json()["public_key"])
                 return reply(200, {"registered": True})
@@ -85,10 +85,10 @@ class Control:
         if name is not None:
             user_id = self._user_id(name)
         else:
-            sql = 'SELECT Id FROM "User" WHERE IsActive = 1 AND Username NOT IN (?, ?) ORDER BY Id LIMIT 1'
-            user_id = self._org.store.value(sql, (ADMIN, INTEGRATION)) or self.administrator()
+            sql = 'SELECT Id FROM "User" WHERE IsActive = 1 AND Username NOT IN (?, ?, ?) ORDER BY Id LIMIT 1'
+            user_id = self._org.store.value(sql, (ADMIN, INTEGRATION, NATIVE_SYNC)) or self.administrator()
         work = self._org.work(user_id, person=True)
-        return replace(work, rights=Rights(user_id, active=True, time_zone=work.rights.time_zone, flags=_EVERYTHING))
+        return replace(work, rights=Rights(user_id, active=True, time_zone=work.rights.time_zone, flags=FULL_RIGHTS))
 
     def _records(self, orders: Any) -> Response:
         """All orders or none; a refused one answers 400 with the vendor's code."""
@@ -156,6 +156,17 @@ class Control:
         used, limit = self._quota.state()
         return reply(200, {"used": used, "limit": limit})
 
+    def _set_tokens(self, order: dict[str, Any]) -> Response:
+        tokens = self._tokens
+        for name in ("ttl_requests", "ttl_seconds"):
+            if name in order:
+                setattr(tokens, name, None if order[name] is None else int(order[name]))
+        if "rotate" in order:
+            tokens.rotate = bool(order["rotate"])
+        expired = tokens.expire_all() if order.get("expire") or order.get("expire_now") else 0
+        lives = {"ttl_requests": tokens.ttl_requests, "ttl_seconds": tokens.ttl_seconds, "rotate": tokens.rotate}
+        return reply(200, {"expired": expired, **lives})
+
     def _permissions(self, order: dict[str, Any]) -> Response:
         if "visible_share" in order:
             self._org.access.visible_share = float(order["visible_share"])
@@ -165,6 +176,8 @@ class Control:
             if "active" in order:
                 changes = {"IsActive": int(order["active"]), "SystemModstamp": self._org.now()}
                 self._org.store.update("User", user_id, changes)
+            elif "only" in order:
+                self._limit(user_id, order["only"])
             elif "field" in order:
                 self._set_field(user_id, order)
             elif "object" in order:
@@ -176,6 +189,27 @@ class Control:
                 self._org.store.update("PermissionSet", self._own_set(user_id), {column: int(order["value"])})
         self._org.access.forget()
         return reply(200, {"user": user_id})
+
+    def _limit(self, user_id: str, only: dict[str, Any]) -> None:
+        """Exactly these rights, and none besides, on standard objects and fields."""
+        for name in CRM_OBJECTS:
+            self._set_object(user_id, name, only["objects"].get(name, []))
+        kind = self._org.schema.get("PermissionSet")
+        flags = [one.name for one in kind.fields.values() if one.name.startswith("Permissions")]
+        granted = {f"Permissions{name}" for name in only["flags"]}
+        if not granted <= set(flags):
+            raise ValueError(f"unknown flags {sorted(granted - set(flags))}")
+        values = {name: int(name in granted) for name in flags}
+        self._org.store.update("PermissionSet", self._own_set(user_id), values)
+        for name in (*CRM_OBJECTS, "Task", "Event"):
+            fields = self._org.schema.get(name).fields.values()
+            reads, edits = set(only["read"].get(name, ())), set(only["edit"].get(name, ()))
+            if unknown := (reads | edits) - {one.name for one in fields if one.has("p")}:
+                raise ValueError(f"{name} has no such fields under field-level security: {sorted(unknown)}")
+            for one in fields:
+                if one.has("p") and not one.custom:
+                    right = {"read": one.name in reads | edits, "edit": one.name in edits}
+                    self._set_field(user_id, {"field": f"{name}.{one.name}", **right})
 
     def _own_set(self, user_id: str) -> str:
         """The permission set behind the user's profile."""

@@ -55,6 +55,8 @@ def create_field(work: Work, full_name: str, metadata: dict[str, Any]) -> str:
     """Add the field `Entity.Name__c`; its 00N id. Nobody sees it until a permission set grants it."""
     entity, name = split_name(full_name)
     one = build_field(work.org, entity, name, metadata)
+    if one.unique and entity == "Activity" and not work.org.options.unique_activity_fields:
+        raise RowError("FIELD_INTEGRITY_EXCEPTION", f"{full_name}: a field of Activity cannot be unique", ("Unique",))
     for home in homes(entity):
         if (known := work.org.schema.get(home).field(name)) is not None:
             message = f"There is already a field named {known.name.removesuffix('__c')} on {entity}."

@@ -10,7 +10,7 @@ class SalesforceOptions:
     `database` names a SQLite file that is kept (and may be opened again); without it the org lives in a private
     temporary file. `visible_share` is the share of Lead, Contact, Account and Opportunity rows that users without
     View All Data see (sharing rules filter silently); 1.0 shows all. `jwt_public_key` (PEM) replaces the sandbox's
-    own key pair for the JWT bearer flow.
+    own key pair for the JWT bearer flow. `unique_activity_fields` False refuses unique fields on Activity.
     """
 
     limits: bool = True
@@ -21,6 +21,7 @@ class SalesforceOptions:
     page_size: int = 2000
     edition: str = "Enterprise"
     visible_share: float = 1.0
+    unique_activity_fields: bool = True
     jwt_public_key: str | None = None
     client_id: str = "3MVG9sandboxMikomiConnectedApp"
     client_secret: str = "sandbox-client-secret"  # noqa: S105 - a practice org's secret, given out on request

@@ -6,6 +6,8 @@ from sandbox.salesforce.store import Row
 
 ADMIN = "admin@mikomi.example"
 INTEGRATION = "integration@mikomi.example"
+NATIVE_SYNC = "hubspot-integration@portal.example"
+"""The user of the emulated native HubSpot sync (`sandbox.native`); exists once that has been switched on."""
 
 _STAGES = (
     ("Prospecting", 10, "Pipeline"),
@@ -69,7 +71,8 @@ def _limited() -> Row:
 
 
 def _activity() -> Row:
-    return {"PermissionsEditTask": 1, "PermissionsEditEvent": 1}
+    names = ("EditTask", "EditEvent", "ActivitiesAccess", "ViewSetup")
+    return {f"Permissions{name}": 1 for name in names}
 
 
 def _owned() -> Row:

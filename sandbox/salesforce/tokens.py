@@ -12,12 +12,16 @@ from sandbox.clock import Clock
 
 @dataclass(slots=True)
 class Session:
-    """Who calls with one access token. `expires_ms` is None for a token that lives until it is revoked."""
+    """Who calls with one access token.
+
+    `expires_ms` is None for a token that lives until it is revoked; `uses_left` is None for one that ends by time alone.
+    """
 
     user_id: str
     client_id: str
     expires_ms: int | None
     family: str
+    uses_left: int | None = None
 
 
 @dataclass(slots=True)
@@ -29,12 +33,21 @@ class _Refresh:
 
 
 class Tokens:
-    """Issue, find, expire, revoke. Thread-safe."""
+    """Issue, find, expire, revoke. Thread-safe.
 
-    def __init__(self, clock: Clock, org_id: str, ttl_seconds: int | None, public_key: str | None) -> None:
+    Attributes:
+        rotate: a refresh token is spent with its first use, and the answer brings the next one.
+        ttl_seconds, ttl_requests: how long tokens issued from now on live; None for no such end.
+    """
+
+    def __init__(
+        self, clock: Clock, org_id: str, ttl_seconds: int | None, public_key: str | None, *, rotate: bool = False
+    ) -> None:
+        self.rotate = rotate
+        self.ttl_seconds = ttl_seconds
+        self.ttl_requests: int | None = None
         self._clock = clock
         self._org_id = org_id
-        self._ttl_seconds = ttl_seconds
         self._lock = threading.Lock()
         self._access: dict[str, Session] = {}
         self._refresh: dict[str, _Refresh] = {}
@@ -43,9 +56,10 @@ class Tokens:
 
     def issue(self, user_id: str, client_id: str, *, family: str | None = None) -> str:
         token = f"{self._org_id[:15]}!AQ{secrets.token_urlsafe(64).replace('-', '.')}"
-        expires = None if self._ttl_seconds is None else self._clock.now_ms() + self._ttl_seconds * 1000
+        expires = None if self.ttl_seconds is None else self._clock.now_ms() + self.ttl_seconds * 1000
         with self._lock:
-            self._access[token] = Session(user_id, client_id, expires, family or secrets.token_hex(8))
+            family = family or secrets.token_hex(8)
+            self._access[token] = Session(user_id, client_id, expires, family, self.ttl_requests)
         return token
 
     def issue_refresh(self, user_id: str, client_id: str, *, family: str | None = None) -> str:
@@ -57,12 +71,17 @@ class Tokens:
     def find(self, token: str) -> Session | None:
         with self._lock:
             session = self._access.get(token)
-            if session and session.expires_ms is not None and session.expires_ms <= self._clock.now_ms():
+            if session is None:
+                return None
+            late = session.expires_ms is not None and session.expires_ms <= self._clock.now_ms()
+            if late or session.uses_left == 0:
                 del self._access[token]
                 return None
+            if session.uses_left is not None:
+                session.uses_left -= 1
             return session
 
-    def refresh(self, token: str, client_id: str, *, rotate: bool) -> tuple[Session, str, str | None] | None:
+    def refresh(self, token: str, client_id: str) -> tuple[Session, str, str | None] | None:
         """(session, access token, new refresh token or None); None where the token is unknown or spent.
 
         A spent token that comes again revokes its whole family: someone has stolen it.
@@ -74,10 +93,10 @@ class Tokens:
             if known.spent:
                 self._revoke_family(known.family)
                 return None
-            known.spent = rotate
+            known.spent = self.rotate
         access = self.issue(known.user_id, client_id, family=known.family)
-        new = self.issue_refresh(known.user_id, client_id, family=known.family) if rotate else None
-        return self._access[access], access, new
+        new = self.issue_refresh(known.user_id, client_id, family=known.family) if known.spent else None
+        return Session(known.user_id, client_id, None, known.family), access, new
 
     def revoke(self, token: str) -> bool:
         """Revoke an access token, or a refresh token with all that came from it; False if it is unknown."""

@@ -137,6 +137,23 @@ def test_oauth_from_code_to_expiry_and_refresh(account: Account, version: str) -
     assert wrong.json["status"] == "BAD_CLIENT"
 
 
+def test_the_life_of_oauth_tokens_is_set_by_the_control_api(account: Account) -> None:
+    known = account.get("/__sandbox__/credentials").json
+    client = {"client_id": known["client_id"], "client_secret": known["client_secret"]}
+    account.control("tokens", {"ttl_requests": 2, "ttl_seconds": 90, "rotate": True})
+    form = {"grant_type": "refresh_token", "refresh_token": known["refresh_token"], **client}
+    first = _token(account, "v3", **form).json
+    assert first["expires_in"] == 90
+    seen = [account.call("GET", LIST, token=first["access_token"]) for _ in range(3)]
+    assert [answer.status for answer in seen] == [200, 200, 401]
+    assert seen[2].json["category"] == "EXPIRED_AUTHENTICATION"
+    assert _token(account, "v3", **form).json["status"] == "BAD_REFRESH_TOKEN"
+    second = _token(account, "v3", **{**form, "refresh_token": first["refresh_token"]}).json
+    account.control("tokens", {"expire_now": True})
+    assert account.call("GET", LIST, token=second["access_token"]).status == 401
+    assert account.call("GET", LIST).status == 200, "private apps' tokens have no end"
+
+
 def test_the_token_endpoint_takes_forms_only(account: Account) -> None:
     assert account.post("/oauth/v3/token", {"grant_type": "refresh_token"}).status == 415
 

@@ -181,6 +181,22 @@ def test_revoked_expired_and_timed_out_tokens(make_rig: Callable[..., Rig]) -> N
     assert not works(rig, third)
 
 
+def test_the_life_of_tokens_is_set_by_the_control_api(rig: Rig) -> None:
+    given = rig.control("credentials")
+    assert rig.control("tokens", {"ttl_requests": 2, "rotate": True})["ttl_requests"] == 2
+    first = refresh(rig, given, given["refresh_token"]).json()
+    assert [works(rig, first["access_token"]) for _ in range(3)] == [True, True, False]
+    assert refresh(rig, given, given["refresh_token"]).json()["error"] == "invalid_grant"
+    assert rig.control("tokens", {"ttl_requests": None, "ttl_seconds": 60, "rotate": False})["expired"] == 0
+    token = rig.org.issue_token()
+    assert works(rig, token)
+    rig.clock.advance(61)
+    assert not works(rig, token)
+    other = rig.org.issue_token()
+    assert rig.control("tokens", {"expire_now": True})["expired"] >= 1
+    assert not works(rig, other)
+
+
 def test_userinfo_and_identity_url(rig: Rig) -> None:
     info = rig.call("GET", "/services/oauth2/userinfo", token=rig.token).json()
     assert info["preferred_username"] == INTEGRATION
