@@ -6,22 +6,34 @@ from functools import cached_property
 from pathlib import Path
 
 from connectors import Connector, open_connector
+from connectors.calls import Clock
 from connectors.mapping import Usage
 from core.errors import InvalidInput, InvalidRulebook, InvalidSettings
 from core.records import FIELD_TYPES, HUMAN_KINDS
 from core.rulebook import Rulebook, check_timezone, fields_needed, kinds_needed, load_rulebook
+from sync.pair import check_pair, connection_section
 from sync.settings import Loaded, load_settings
 from sync.state import State, open_state
+from sync.state.calls_made import CallBook, StateLedger
+from sync.state.mirror.forgotten import use_key
+from sync.tokens import DatabaseTokens, StateKey
 
 IDENTITY_FIELDS = frozenset({"email", "last_name", "first_name", "title", "company", "website", "corporate_number"})
 """Always read: who somebody is, and what a task calls them."""
 
 
 class App:
-    """Everything one command needs, built when first asked for. Nothing is opened by making one."""
+    """Everything one command needs, built when first asked for. Nothing is opened by making one.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        file: the settings.
+        clock: of the connectors' waits and budgets; the machine's own if none.
+
+    """
+
+    def __init__(self, file: Path, *, clock: Clock | None = None) -> None:
         self.file = file
+        self._clock = clock
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -52,13 +64,39 @@ class App:
         """All connections of the settings, by name; building them makes no call."""
         settings = self.loaded.settings
         usage = usage_of(self.rulebook)
+        check_pair(self.loaded)
         built: dict[str, Connector] = {}
-        for name, section in settings.connections.items():
+        for name in settings.connections:
+            section = connection_section(settings, name)
             try:
-                built[name] = open_connector(name, section, zone=settings.zone, usage=usage, language=settings.language)
+                built[name] = open_connector(
+                    name,
+                    section,
+                    zone=settings.zone,
+                    usage=usage,
+                    language=settings.language,
+                    clock=self._clock,
+                    tokens=self.tokens,
+                    ledger=StateLedger(self.calls.find, name),
+                )
             except InvalidInput as error:
                 raise type(error)(error.problem, place=self._line_of(error), hint=error.hint) from error
         return built
+
+    @cached_property
+    def calls(self) -> CallBook:
+        """Where the connections' calls are counted, once there is a state."""
+        return CallBook(self.loaded.state_url)
+
+    @cached_property
+    def state_key(self) -> StateKey:
+        """The secret under which the state keeps its secrets; read, or made, when it is first needed."""
+        return StateKey(self.loaded.state_url, self.loaded.settings.state_key)
+
+    @cached_property
+    def tokens(self) -> DatabaseTokens:
+        """Where renewable access tokens are kept. The state is opened when a connection first asks for one."""
+        return DatabaseTokens(self.loaded.state_url, self.state_key)
 
     def _line_of(self, error: InvalidInput) -> str:
         """The file and line of a mistake inside a connection's block, which its vendor found."""
@@ -71,6 +109,7 @@ class App:
     @contextmanager
     def state(self, *, create: bool = True) -> Iterator[State]:
         state = open_state(self.loaded.state_url, create=create)
+        use_key(state, self.state_key)
         try:
             yield state
         finally:
@@ -79,6 +118,10 @@ class App:
     def close(self) -> None:
         for connector in self.__dict__.get("connectors", {}).values():
             connector.close()
+        if "calls" in self.__dict__:
+            self.calls.close()
+        if "tokens" in self.__dict__:
+            self.tokens.close()
 
 
 def usage_of(rulebook: Rulebook) -> Usage:

@@ -20,6 +20,9 @@ from sync.state.rows import by_place, chunks, delete_at, digest, insert_new, sel
 NAMES_PER_DOMAIN = 200
 """A company's own domain is not shared by more buyers than this, however many ways its name is written."""
 
+TIE = 255
+"""Characters of a tie that count: what is longer is a text in a field for names."""
+
 ANYWHERE = "*"
 """The system of buyers: they belong to no CRM."""
 
@@ -42,10 +45,13 @@ def settle_companies(
     dropped = _set_buyers(connection, {ref: said.get(ref) for ref in records} | dict.fromkeys(gone))
     inputs |= dict.fromkeys(dropped)
     before = _ties(connection, inputs)
-    after = {ref: company_evidence(one) if one else frozenset() for ref, one in inputs.items()}
+    after = {
+        ref: frozenset(tie[:TIE] for tie in company_evidence(one)) if one else frozenset()
+        for ref, one in inputs.items()
+    }
     changed = [ref for ref in inputs if before.get(ref, frozenset()) != after[ref]]
     delete_at(connection, t.company_tie, changed)
-    rows = [{"tie": tie[:255], "system": r.system, "kind": r.kind, "id": r.id} for r in changed for tie in after[r]]
+    rows = [{"tie": tie, "system": r.system, "kind": r.kind, "id": r.id} for r in changed for tie in after[r]]
     insert_new(connection, t.company_tie, rows)
     if changed:
         ties = {tie for ref in changed for tie in (*before.get(ref, ()), *after[ref])}

@@ -5,7 +5,7 @@ Scores are as of the newest time that any CRM gave in this run, so that facts an
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -13,24 +13,32 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from connectors import Connector
-from core.errors import CannotStart, ConnectorError, MikomiError, QuotaExhausted, Transient
+from core.errors import CannotStart, ConnectorError, GuardStop, InvalidMapping
 from core.records import Millis, local_day
 from core.rulebook import Rulebook
-from sync.clean import mark_activities
-from sync.deliver import deliver
+from sync.changes import note_changes
+from sync.clean import clean_people
+from sync.deliver import deliver, recover
+from sync.drift import settle_shown
 from sync.engine import Scored, ScoreEngine
 from sync.extract import extract
+from sync.guards import Guarding
+from sync.journal import watched
+from sync.pauses import note_failure, note_success
 from sync.plan import Moment, Planned, PlanSettings, plan_people
 from sync.planning import build_plan, pass_signature
 from sync.progress import Progress, Silent
-from sync.ready import cannot_start
 from sync.report import RunReport
-from sync.resolve import resolve_touched, vendors_of
+from sync.resolve import resolve_touched
+from sync.retention import purge_daily
+from sync.sending import bounds_of
 from sync.settings import Settings
-from sync.state import State, now_ms, outbox
+from sync.start import start_run
+from sync.state import State, deadletters, now_ms
 from sync.state import schema as t
 from sync.state.kept import get_kept, keep, keep_in
 from sync.state.rows import chunks
+from sync.timing import parse_length
 
 BATCH = 500
 FULL_PASS_FROM = 20_000
@@ -60,24 +68,33 @@ class Cycle:
         self._connectors = connectors
         self._progress = progress or Silent()
         self._clock = clock
+        self._guards: Guarding  # of the run that is under way
 
-    def run(self, *, dry_run: bool = False, sweep: bool = False, strict: bool = True) -> RunReport:
+    def run(
+        self, *, dry_run: bool = False, sweep: bool = False, strict: bool = True, allow: Collection[str] = ()
+    ) -> RunReport:
         """One pass.
 
         Args:
             dry_run: the CRMs are read but nothing is owed or sent: the report says what would be.
             sweep: look for deletions and association-only changes even if the last look is recent.
             strict: begin only if every CRM can be reached; else those that can are served.
+            allow: names of guard stops that a person confirmed.
 
         Raises:
             CannotStart: wrong credential, scope, mapping or set-up; nothing was read or written.
 
         """
         report = RunReport(uuid.uuid4().hex, self._settings.stage, self._clock(), dry_run=dry_run)
-        with self._state.alone():
+        with self._state.alone(), watched(self._state, report):
             _require_same_days(self._state, self._settings.timezone)
             _require_known_systems(self._state, self._connectors)
-            self._prepare(report, strict=strict)
+            start_run(self._state, self._settings, self._connectors, report, self._clock(), strict=strict)
+            basis = pass_signature(self._settings, self._rulebook, today=0)
+            self._guards = Guarding(self._state, self._settings, report, self._clock(), basis, allow, sweep)
+            if not dry_run:
+                note_changes(self._state, self._settings, self._rulebook)
+                recover(self._state, bounds_of(self._settings), self._clock())
             return self._pass(report, sweep=sweep)
 
     # --- steps --------------------------------------------------------------------------------------------------------
@@ -87,11 +104,25 @@ class Cycle:
         try:
             for name, connector in self._alive(report):
                 with self._guard(name, report):
-                    extract(self._state, connector, report.system(name), self._progress, sweep=sweep)
+                    every = parse_length(self._settings.schedule.sweep)
+                    extract(
+                        self._state,
+                        connector,
+                        report.system(name),
+                        self._progress,
+                        sweep=sweep or self._guards.holds(name),
+                        sweep_every=every,
+                        guard=self._guards.hold_back,
+                    )
             resolve_touched(self._state, self._settings, report, self._progress)
-            self._score(report)
-            if not report.dry_run and self._settings.stage != "observe":
-                self._deliver(report)
+            settle_shown(self._state, now=self._clock())
+            try:
+                self._score(report)
+                if not report.dry_run and self._settings.stage != "observe":
+                    self._deliver(report)
+            except GuardStop as stop:
+                self._guards.note(stop)
+            self._end(report)
         except BaseException:
             self._close(report)
             self._store(report, "failed")
@@ -99,42 +130,6 @@ class Cycle:
         self._close(report)
         self._store(report, report.outcome)
         return report
-
-    def _prepare(self, report: RunReport, *, strict: bool) -> None:
-        """Everything that would stop a run half-way is found before it begins."""
-        problems: list[tuple[str, MikomiError]] = []
-        for name, connector in self._connectors.items():
-            try:
-                connector.prepare()
-                if not report.dry_run:
-                    self._require_setup(name, connector)
-            except (Transient, QuotaExhausted) as error:
-                if strict:
-                    problems.append((name, error))
-                else:
-                    report.system(name).error, report.system(name).hint = error.message, error.hint
-            except MikomiError as error:
-                problems.append((name, error))
-        if problems:
-            raise cannot_start(problems)
-
-    def _require_setup(self, name: str, connector: Connector) -> None:
-        """Before anything is written: the fields must be there, and tasks need their unique key (SETTLED 25)."""
-        stage = self._settings.stage
-        if stage == "observe":
-            return
-        open_steps = [step for step in connector.plan_setup() if not step.done]
-        if open_steps:
-            listed = ", ".join(step.name for step in open_steps[:5]) + (" …" if len(open_steps) > 5 else "")
-            raise CannotStart(
-                f"connection {name} is not set up for stage {stage}: {listed}",
-                hint="mikomi setup --plan, then mikomi setup --apply (or `stage: observe`)",
-            )
-        if stage == "all" and connector.capabilities.task_key is False:
-            raise CannotStart(
-                f"connection {name} cannot keep task keys unique, so stage all is refused",
-                hint="use `stage: fields`, or let `mikomi setup --apply` create the key field",
-            )
 
     def _score(self, report: RunReport) -> None:
         as_of = self._as_of(report)
@@ -147,11 +142,12 @@ class Cycle:
         signature = pass_signature(self._settings, self._rulebook, moment.today)
         report.as_of = as_of
         report.daily = get_kept(self._state, "pass") != signature
+        self._guards.judge_rulebook(engine, plan, moment)
         ids = self._touched_people()
-        self._clean(ids)
+        clean_people(self._state, self._settings, ids)
         if report.daily and not report.dry_run:
             with self._state.begin() as connection:
-                outbox.revive_tasks(connection, now=moment.now)
+                deadletters.revive_all(connection, now=moment.now)
         with closing(engine):
             self._score_and_plan(engine, plan, moment, ids, signature, report)
         with self._state.read() as connection:
@@ -201,6 +197,7 @@ class Cycle:
         try:
             with self._state.begin() as connection:
                 planned = plan_people(connection, scored, plan, moment)
+                self._guards.judge_offers(connection, planned)
                 if report.dry_run:
                     report.planned += _describe(connection, planned)
                     raise _DryRunEnd
@@ -212,28 +209,40 @@ class Cycle:
         report.tasks_owed += len(planned.tasks)
         report.unassigned += planned.unassigned
         report.seeded += planned.seeded
-
-    def _clean(self, ids: Sequence[int]) -> None:
-        vendors = vendors_of(self._settings)
-        for part in chunks(ids, BATCH):
-            with self._state.begin() as connection:
-                mark_activities(connection, part, vendors=vendors, signals=self._settings.signals)
+        report.count_moves(planned.moves)
 
     def _deliver(self, report: RunReport) -> None:
-        tasks = self._settings.stage == "all"
+        tasks, bounds = self._settings.stage == "all", bounds_of(self._settings)
+        self._guards.judge_writes(name for name, _ in self._alive(report))
         for name, connector in self._alive(report):
             with self._guard(name, report):
-                deliver(self._state, connector, report.system(name), self._progress, tasks=tasks, now=self._clock())
+                system = report.system(name)
+                deliver(self._state, connector, system, self._progress, tasks=tasks, bounds=bounds, clock=self._clock)
+
+    def _end(self, report: RunReport) -> None:
+        """What the run leaves for the next one: connections that work, guards that have nothing to stop any more."""
+        alive = [name for name, _ in self._alive(report)]
+        for name in alive:
+            note_success(self._state, self._settings, report, name, self._clock())
+        if not report.dry_run and report.as_of is not None:
+            purge_daily(self._state, self._settings, report.as_of, daily=report.daily)
+        if not report.dry_run and not self._guards.halted:
+            self._guards.finish(alive if self._settings.stage != "observe" else ())
 
     # --- what the steps need ------------------------------------------------------------------------------------------
 
     def _alive(self, report: RunReport) -> list[tuple[str, Connector]]:
-        """The systems that have not failed in this run."""
-        return [(name, c) for name, c in self._connectors.items() if report.system(name).error is None]
+        """The systems that are not paused, and have neither failed nor been stopped in this run."""
+        return [(name, c) for name, c in self._connectors.items() if not report.system(name).stopped]
 
     def _as_of(self, report: RunReport) -> Millis | None:
-        """The newest CRM time; None where no CRM could be read at all."""
-        return max((connector.now() for _, connector in self._alive(report)), default=None)
+        """The newest CRM time; None where no CRM could be read at all.
+
+        CRMs tell it in whole seconds: what they showed was known by the end of that second.
+        """
+        read = [c for name, c in self._connectors.items() if report.system(name).is_readable]
+        newest = max((connector.now() for connector in read), default=None)
+        return None if newest is None else newest // 1000 * 1000 + 999
 
     def _touched_people(self) -> list[int]:
         with self._state.read() as connection:
@@ -241,23 +250,21 @@ class Cycle:
 
     @contextmanager
     def _guard(self, name: str, report: RunReport) -> Iterator[None]:
-        """A failing system is reported and left alone for the rest of the run."""
-        system = report.system(name)
+        """A failing system is reported, paused if need be, and left alone for the rest of the run."""
         try:
             yield
-        except QuotaExhausted as error:
-            system.error, system.hint = error.message, error.hint
-            until = error.resets_at.astimezone(self._settings.zone) if error.resets_at else None
-            system.paused_until = f"{until:%Y-%m-%d %H:%M %Z}" if until else None
-        except ConnectorError as error:
-            system.error, system.hint = error.message, error.hint
+        except GuardStop as stop:
+            self._guards.note(stop, system=name)
+        except (ConnectorError, InvalidMapping) as error:
+            note_failure(self._state, self._settings, report, name, error, self._clock())
 
     def _close(self, report: RunReport) -> None:
         for name, connector in self._connectors.items():
             system = report.system(name)
             counts = connector.counts
             system.stream_calls, system.other_calls, system.write_calls = counts.stream, counts.other, counts.write
-            system.problems = [f"{place}: {count} left out" for place, count in sorted(connector.problems.items())]
+            left_out = [f"{place}: {count} left out" for place, count in sorted(connector.problems.items())]
+            system.problems = [*system.lost, *left_out]
         report.finished_at = self._clock()
 
     def _store(self, report: RunReport, outcome: str) -> None:

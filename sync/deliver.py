@@ -1,20 +1,26 @@
 """Push: at-least-once attempts, at-most-one effect.
 
-Every row is claimed (`unknown`, committed) before its request leaves. Field rows hold absolute values, tasks are upserted
-by a key that lives in the CRM: after an answer that never came, both are simply sent again.
+Every row is claimed (`unknown`, committed) before its request leaves. Field rows hold absolute values: after an answer that
+never came the same ones are simply sent again, newer ones wait until the lost request cannot be carried out any more. A task
+that may have been made is looked for by its key (`sync.quarantine`) before it is sent again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from connectors import Connector, FieldWrite, TaskWrite, Write, WriteResult
-from core.errors import ConnectorError, Gone
+from connectors import Connector, FieldWrite, SetupStep, TaskWrite, Write, WriteResult
+from core.errors import ConnectorError, Forbidden, Gone, QuotaExhausted, Rejected, Transient, Unauthorized
 from core.records import Millis, Record, RecordRef, Tombstone
 from sync.progress import Progress
+from sync.quarantine import look_for_tasks
 from sync.report import SystemReport
-from sync.state import State, outbox
+from sync.sending import Bounds, Sending
+from sync.state import State, deadletters, outbox
+from sync.state.kept import get_kept, keep_in
 from sync.state.mirror import store
 from sync.state.outbox import FIELDS, TASK, Entry
+from sync.state.rows import digest
+from sync.traces import note_claimed, note_failed, note_outcomes
 
 RETRY_MS = 60_000
 """A row that was refused for now is due again after attempts² minutes, at most an hour; however long an outage lasts."""
@@ -22,56 +28,122 @@ RETRY_MS = 60_000
 MAX_FOLLOWS = 5
 """How often one task follows its record to a survivor; more is a circle."""
 
+TASKS_IN_DOUBT = 100
+"""Tasks in one claim where the CRM does not refuse a second one itself: so many at most wait after a crash."""
+
+NOTHING_HAPPENED = (Transient, QuotaExhausted, Unauthorized, Forbidden, Rejected)
+"""Faults of a call that was refused or never left. After any other the request may have been carried out."""
+
+
+def recover(state: State, bounds: Bounds, now: Millis) -> int:
+    """Before anything is planned: what a run that died was sending may still be carried out. How many rows."""
+    with state.begin() as connection:
+        return outbox.reclaim(connection, now=now, hold=bounds.late_commit, quarantine=bounds.quarantine)
+
+
+def notice_description(state: State, connector: Connector, steps: Sequence[SetupStep], now: Millis) -> None:
+    """Where the CRM describes our fields or rights otherwise than the last time, what it refused may pass now."""
+    name = f"described {connector.name}"
+    described = digest([[step.name, step.done, step.blocked] for step in steps])
+    before = get_kept(state, name)
+    if before == described:
+        return
+    with state.begin() as connection:
+        keep_in(connection, name, described)
+        if before is not None:
+            deadletters.revive_all(connection, system=connector.name, now=now)
+
 
 def deliver(
-    state: State, connector: Connector, report: SystemReport, progress: Progress, *, tasks: bool, now: Millis
+    state: State,
+    connector: Connector,
+    report: SystemReport,
+    progress: Progress,
+    *,
+    tasks: bool,
+    bounds: Bounds,
+    clock: Callable[[], Millis],
 ) -> None:
     """Send what is owed to one system: tasks before score refreshes.
 
     Raises:
         ConnectorError: the system failed; what was not sent stays owed.
+        LeaseLost: another run took over; nothing more is sent.
 
     """
+    sending = Sending(state, connector, report, bounds, clock)
+    now = clock()
     with state.begin() as connection:
-        outbox.reclaim(connection, connector.name, now=now)
-    if tasks:
-        _drain(state, connector, TASK, report, progress, now)
-    _drain(state, connector, FIELDS, report, progress, now)
+        outbox.reclaim(connection, connector.name, now=now, hold=bounds.late_commit, quarantine=bounds.quarantine)
+        keep_in(connection, f"task key {connector.name}", connector.capabilities.task_key)
+    try:
+        fault: Forbidden | None = None
+        if tasks:
+            try:
+                look_for_tasks(sending)
+                _drain(sending, TASK, progress)
+            except Forbidden as error:  # a right or field that tasks need says nothing about scores
+                fault = error
+        _drain(sending, FIELDS, progress)
+        if fault is not None:
+            raise fault
+    finally:
+        with state.read() as connection:
+            report.dead = deadletters.count_dead(connection, connector.name)
 
 
-def _drain(
-    state: State, connector: Connector, effect: str, report: SystemReport, progress: Progress, now: Millis
-) -> None:
+def _drain(sending: Sending, effect: str, progress: Progress) -> None:
+    state, connector, due = sending.state, sending.connector, sending.clock()
     with state.read() as connection:
-        total = outbox.pending(connection, connector.name, effect, now=now)
+        total = outbox.pending(connection, connector.name, effect, now=due)
     if not total:
         return
     step = f"write {connector.name} {effect}"
     progress.start(step, total)
+    limit, hold = connector.capabilities.batch_size, sending.bounds.late_commit
+    if effect == TASK and not sending.unique:
+        limit, hold = min(limit, TASKS_IN_DOUBT), sending.bounds.quarantine
     while True:
+        state.require_lease()
         with state.begin() as connection:
-            entries = outbox.claim(connection, connector.name, effect, connector.capabilities.batch_size, now=now)
+            now = sending.clock()
+            entries = outbox.claim(connection, connector.name, effect, limit, now=now, due=due, hold=hold)
+            note_claimed(connection, entries)
         if not entries:
             break
-        _send(state, connector, entries, report, now)
+        state.require_lease()
+        _send(sending, entries)
         progress.advance(step, len(entries))
     progress.finish(step)
 
 
-def _send(state: State, connector: Connector, entries: Sequence[Entry], report: SystemReport, now: Millis) -> None:
-    """One claimed batch: every entry ends as done, due later, or dead with a reason."""
+def _send(sending: Sending, entries: Sequence[Entry]) -> None:
+    """One claimed batch: every entry ends as done, due later, looked for, or dead with a reason."""
     results: list[tuple[Entry, WriteResult]] = []
+    connector = sending.connector
+    lost = connector.counts.lost
     try:
         for entry, result in zip(entries, connector.write([_write(entry) for entry in entries]), strict=True):
             results.append((entry, result))
     except ConnectorError as error:
-        # The system failed, not these rows: they wait without losing an attempt's worth of patience.
-        with state.begin() as connection:
-            unsent = entries[len(results) :]
-            outbox.settle_later(connection, unsent, due_at=now, code=type(error).__name__, message=error.message)
+        _put_back(sending, entries[len(results) :], error, lost=connector.counts.lost > lost)
         raise
     finally:
-        _settle(state, connector, results, report, now)
+        _settle(sending, results, lost=connector.counts.lost > lost)
+
+
+def _put_back(sending: Sending, entries: Sequence[Entry], error: ConnectorError, *, lost: bool) -> None:
+    """The system failed, not these rows: they wait without losing an attempt's worth of patience."""
+    now, code = sending.clock(), type(error).__name__
+    harmless = isinstance(error, NOTHING_HAPPENED) and not lost
+    with sending.state.begin() as connection:
+        if harmless or not entries or entries[0].effect == FIELDS:
+            hold = None if harmless else now + sending.bounds.late_commit
+            outbox.settle_later(connection, entries, due_at=now, code=code, message=error.message, hold_until=hold)
+        else:
+            hold = now + sending.bounds.quarantine
+            outbox.settle_unknown(connection, entries, hold_until=hold, code=code, message=error.message)
+        note_failed(connection, entries, error)
 
 
 def _write(entry: Entry) -> Write:
@@ -90,13 +162,19 @@ def _write(entry: Entry) -> Write:
     )
 
 
-def _settle(
-    state: State, connector: Connector, results: Sequence[tuple[Entry, WriteResult]], report: SystemReport, now: Millis
-) -> None:
+def _settle(sending: Sending, results: Sequence[tuple[Entry, WriteResult]], *, lost: bool) -> None:
+    """`lost`: an attempt at this batch got no answer, whatever a later one said: it may still be carried out.
+
+    That concerns field values, which it would bring back, and tasks that were refused since. (Where a task is created without
+    a unique key there is one attempt, and its result says all.)
+    """
+    if not results:
+        return
+    now, report, bounds = sending.clock(), sending.report, sending.bounds
     gone = [(entry, result.error) for entry, result in results if isinstance(result.error, Gone)]
-    with state.begin() as connection:
+    with sending.state.begin() as connection:
         done = [(entry, result.crm_id) for entry, result in results if result.status == "ok"]
-        outbox.settle_done(connection, done, now=now)
+        outbox.settle_done(connection, done, now=now, hold_until=now + bounds.late_commit if lost else None)
         report.fields_written += sum(1 for entry, _ in done if entry.effect == FIELDS)
         report.tasks_created += sum(1 for entry, _ in done if entry.effect == TASK)
         for entry, result in results:
@@ -105,27 +183,32 @@ def _settle(
                 continue
             message = error.message if error else ""
             code = getattr(error, "code", "") or type(error).__name__
+            doubtful = result.status == "unknown" or (lost and (entry.effect == FIELDS or sending.unique))
             if result.status == "rejected":
-                outbox.settle_dead(connection, entry, state="dead", code=code, message=message, now=now)
+                hold = now + bounds.quarantine if doubtful else None
+                outbox.settle_dead(
+                    connection, entry, state="dead", code=code, message=message, now=now, hold_until=hold
+                )
                 report.refused += 1
-            else:
-                wait = min(3_600_000, RETRY_MS * (entry.attempts + 1) ** 2)
-                outbox.settle_later(connection, [entry], due_at=now + wait, code=code, message=message)
-                report.postponed += 1
+                continue
+            report.postponed += 1
+            if entry.effect == TASK and doubtful:
+                hold = now + bounds.quarantine
+                outbox.settle_unknown(connection, [entry], hold_until=hold, code=code, message=message)
+                continue
+            due = now + min(3_600_000, RETRY_MS * (entry.attempts + 1) ** 2)
+            hold = now + bounds.late_commit if doubtful else None
+            outbox.settle_later(connection, [entry], due_at=due, code=code, message=message, hold_until=hold)
+        note_outcomes(connection, results)
     if gone:
-        _follow(state, connector, gone, report, now)
+        _follow(sending, gone)
 
 
-def _follow(
-    state: State,
-    connector: Connector,
-    gone: Sequence[tuple[Entry, Gone]],
-    report: SystemReport,
-    now: Millis,
-) -> None:
+def _follow(sending: Sending, gone: Sequence[tuple[Entry, Gone]]) -> None:
     """Records that were deleted, merged or converted since we read them: learn where they went, move tasks along."""
-    found = {fact.ref: fact for fact in connector.fetch([entry.ref for entry, _ in gone])}
-    with state.begin() as connection:
+    found = {fact.ref: fact for fact in sending.connector.fetch([entry.ref for entry, _ in gone])}
+    with sending.state.begin() as connection:
+        now = sending.clock()
         store(connection, found.values())
         for entry, error in gone:
             survivor = _survivor(entry.ref, found.get(entry.ref), error)
@@ -134,8 +217,8 @@ def _follow(
                 continue
             reason = f"the record lives on as {survivor.kind}" if survivor else "the record is gone"
             ending = "dead" if entry.effect == TASK else "cancelled"
-            outbox.settle_dead(connection, entry, state=ending, code="gone", message=reason, now=now)
-            report.refused += entry.effect == TASK
+            outbox.settle_dead(connection, entry, state=ending, code=deadletters.GONE, message=reason, now=now)
+            sending.report.refused += entry.effect == TASK
 
 
 def _survivor(ref: RecordRef, fact: Record | Tombstone | None, error: Gone) -> RecordRef | None:

@@ -1,6 +1,7 @@
 """Pull: pages and their cursors go into the mirror together, one short transaction a page."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from sqlalchemy import select
 
@@ -13,13 +14,31 @@ from sync.state import State
 from sync.state import schema as t
 from sync.state.kept import get_kept, keep
 from sync.state.mirror import store
+from sync.state.mirror.erase import buried_refs
 from sync.state.rows import upsert
 
 SWEEP_EVERY_MS = 24 * 3_600_000
 
+Guard = Callable[[str, Iterator[Page]], Iterator[Page]]
+"""From a connection's name and its pages to those that may be stored."""
 
-def extract(state: State, connector: Connector, report: SystemReport, progress: Progress, *, sweep: bool) -> None:
+
+def extract(
+    state: State,
+    connector: Connector,
+    report: SystemReport,
+    progress: Progress,
+    *,
+    sweep: bool,
+    sweep_every: Millis | None = SWEEP_EVERY_MS,
+    guard: Guard | None = None,
+) -> None:
     """Read everything that changed since the cursors; sweep for what incremental reading cannot see when it is due.
+
+    Args:
+        sweep: now, whenever the last one was.
+        sweep_every: how often; None: not by itself.
+        guard: looks at a sweep's pages before they are stored, and may stop it.
 
     Raises:
         ConnectorError: the system failed; everything read so far is stored with its cursor.
@@ -34,8 +53,12 @@ def extract(state: State, connector: Connector, report: SystemReport, progress: 
     _take(state, connector, connector.read(cursors), report, progress)
     if first:
         _swept_now(state, connector)  # a first load has seen all there is
-    elif sweep or _sweep_due(state, connector):
-        _take(state, connector, connector.sweep(_known_refs(state, connector.name)), report, progress, cursors=False)
+    elif sweep or (sweep_every is not None and _sweep_due(state, connector, sweep_every)):
+        known = chain(known_refs(state, connector.name), buried_refs(state, connector.name))
+        pages = connector.sweep(known)
+        if guard is not None:
+            pages = guard(connector.name, pages)
+        _take(state, connector, pages, report, progress, cursors=False)
         _swept_now(state, connector)
         report.swept = True
 
@@ -63,6 +86,9 @@ def _take(
                     "updated_at": connector.now(),
                 }
                 upsert(connection, t.cursor, [row])
+        connector.problems.update(stored.problems)
+        if stored.refused:
+            connector.problems["forgotten people"] += stored.refused
         report.rows_read += stored.read
         report.rows_changed += stored.changed
         for kind, count in stored.by_kind.items():
@@ -73,9 +99,9 @@ def _take(
     progress.finish(step)
 
 
-def _sweep_due(state: State, connector: Connector) -> bool:
+def _sweep_due(state: State, connector: Connector, every: Millis) -> bool:
     last = get_kept(state, f"swept {connector.name}")
-    return last is None or connector.now() - int(last) >= SWEEP_EVERY_MS
+    return last is None or connector.now() - int(last) >= every
 
 
 def _swept_now(state: State, connector: Connector) -> None:
@@ -86,7 +112,7 @@ def _now(connector: Connector) -> Millis:
     return connector.now()
 
 
-def _known_refs(state: State, system: str) -> Iterator[RecordRef]:
+def known_refs(state: State, system: str) -> Iterator[RecordRef]:
     """All live records, accounts and deals of a system, in id order, read in slices so that memory stays flat."""
     for table, kind in ((t.record, None), (t.account, "account"), (t.deal, "deal")):
         last: tuple[str, str] = ("", "")

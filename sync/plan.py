@@ -4,6 +4,7 @@
 commits with the score that caused it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from core.handover import (
     choose_record,
     decide,
     describe_next_step,
+    is_in_band,
     key_record,
     next_step,
     task_key,
@@ -32,6 +34,8 @@ from core.scoring import as_stored, reason_texts
 from sync.engine import Scored
 from sync.state import outbox
 from sync.state import schema as t
+from sync.state.contested import LIMIT as CONTESTED_LIMIT
+from sync.state.contested import load_contested
 from sync.state.episodes import keep_episodes, load_episodes
 from sync.state.rows import chunks, insert_new, upsert
 from sync.texts import Say
@@ -54,6 +58,7 @@ class PlanSettings:
 
     Attributes:
         fields: canonical names of our fields that are written, by connection.
+        retired: fields that are not written any more and are emptied where they hold a value of ours, by connection.
         task_systems: connections that may be given tasks.
         task_order: (connection or vendor, kind) in the order in which a person's task is placed.
         owners: users and queues by connection and id.
@@ -80,17 +85,21 @@ class PlanSettings:
     fallback_owner: Mapping[str, str]
     started_at: Millis | None
     released: frozenset[int] = frozenset()
+    retired: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Planned:
-    """What planning came to. `writes`: the records that fields are owed to; `tasks`: the keys of tasks owed."""
+    """What planning came to. `writes`: the records that fields are owed to; `tasks`: the keys of tasks owed;
+    `moves`: (band before, band now) to people.
+    """
 
     scores_changed: int = 0
     unassigned: int = 0
     seeded: int = 0
     tasks: list[str] = field(default_factory=list)
     writes: list[RecordRef] = field(default_factory=list)
+    moves: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -103,6 +112,7 @@ class _Person:
     episodes: tuple[Episode, ...] = ()
     acknowledged: Mapping[RecordRef, Mapping[str, Any]] = field(default_factory=dict)
     owed: Mapping[RecordRef, Mapping[str, Value]] = field(default_factory=dict)
+    contested: Mapping[RecordRef, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def plan_people(connection: Connection, scored: Sequence[Scored], plan: PlanSettings, moment: Moment) -> Planned:
@@ -117,6 +127,8 @@ def plan_people(connection: Connection, scored: Sequence[Scored], plan: PlanSett
         row, changed = _score_row(score, person, plan, moment)
         rows.append(row)
         planned.scores_changed += changed
+        if person.before is not None and person.before["band"] != score.band:
+            planned.moves[person.before["band"], score.band] += 1
         episodes = _hand_over(connection, score, person, plan, moment, planned)
         if plan.stage != "observe":
             values = field_values(score, person, episodes, row["version"], plan, moment)
@@ -142,6 +154,9 @@ def _score_row(score: Scored, person: _Person, plan: PlanSettings, moment: Momen
     content = {name: getattr(score, name) for name in _CONTENT}
     same = before is not None and before["digest"] == plan.digest and all(before[k] == v for k, v in content.items())
     version = (before["version"] if before is not None else 0) + (0 if same else 1)
+    shown = max((int(row["written"].get("score_version") or 0) for row in person.records), default=0)
+    if shown > version:
+        version = shown + 1  # a state that was lost or restored: what a record shows never goes back
     row = {
         "person_id": score.person_id,
         "as_of": moment.as_of,
@@ -181,7 +196,7 @@ def _hand_over(
         opted_out=person.row["opted_out"],
         recontact_on=person.row["recontact_on"],
         restated=_is_restated(person, plan),
-        written_number=_written_number(person),
+        written_number=_written(person, "handover_no"),
         record=chosen.ref if chosen else None,
         released=score.person_id in plan.released,
     )
@@ -228,9 +243,15 @@ def _is_initial(person: _Person, plan: PlanSettings) -> bool:
     return person.before is None and bool(person.row["created_at"] <= plan.started_at)
 
 
-def _written_number(person: _Person) -> int:
-    """The highest hand-over number that a CRM shows on any record of the person."""
-    return max((int(row["written"].get("handover_no") or 0) for row in person.records), default=0)
+def _written(person: _Person, name: str) -> int:
+    """The highest number in a field of ours that a CRM shows on any record of the person; 0 where there is none."""
+    return max((_shown_number(person, row, name) for row in person.records), default=0)
+
+
+def _shown_number(person: _Person, row: RowMapping, name: str) -> int:
+    """The number on one record; one that somebody else wrote into our field is none."""
+    seen = person.contested.get(RecordRef(row["system"], row["kind"], row["id"]), {}).get(name)
+    return 0 if seen is not None and seen["times"] else int(row["written"].get(name) or 0)
 
 
 def _with_forgotten(person: _Person, plan: PlanSettings, moment: Moment) -> tuple[Episode, ...]:
@@ -238,10 +259,10 @@ def _with_forgotten(person: _Person, plan: PlanSettings, moment: Moment) -> tupl
 
     It is adopted unarmed: somebody already handed over is not handed over again because we forgot.
     """
-    number = _written_number(person)
+    number = _written(person, "handover_no")
     if number <= max((episode.number for episode in person.episodes), default=0):
         return person.episodes
-    row = max(person.records, key=lambda r: int(r["written"].get("handover_no") or 0))
+    row = max(person.records, key=lambda r: _shown_number(person, r, "handover_no"))
     state = row["written"].get("handover_state")
     at = row["written"].get("handed_over_at") or moment.as_of
     adopted = Episode(number, plan.policy.name, state if state in STATES else "offered", int(at), seeded=True)
@@ -315,8 +336,9 @@ def _task_record(row: RowMapping, plan: PlanSettings) -> TaskRecord:
 
 def _step(score: Scored, person: _Person, episodes: Sequence[Episode], plan: PlanSettings, moment: Moment) -> NextStep:
     live = [episode for episode in episodes if episode.state == "offered" and not episode.seeded]
+    band = "A" if is_in_band(score.band, plan.policy.band) else score.band  # whoever is handed over is to be called
     return next_step(
-        score.band,
+        band,
         today=moment.today,
         since=plan.local_day(max(live).at) if live else None,
         opted_out=person.row["opted_out"],
@@ -368,8 +390,8 @@ def _owe_fields(
     owed = []
     for row in person.records:
         ref = RecordRef(row["system"], row["kind"], row["id"])
-        own = {name: value for name, value in values.items() if name in plan.fields[ref.system]}
         base = person.acknowledged.get(ref)
+        own = _own_values(ref, values, base, person, plan)
         on_the_way = person.owed.get(ref)
         if not worth_writing(own, score.reason_key, base, on_the_way, plan, moment.now):
             continue
@@ -377,6 +399,18 @@ def _owe_fields(
         if outbox.want_fields(connection, ref, score.person_id, payload, now=moment.now):
             owed.append(ref)
     return owed
+
+
+def _own_values(
+    ref: RecordRef, values: Mapping[str, Value], base: Mapping[str, Any] | None, person: _Person, plan: PlanSettings
+) -> dict[str, Value]:
+    """What a record should show: the fields written in its connection, without those left to somebody else on it."""
+    taken = base["values"] if base is not None else {}
+    retired = {name for name in plan.retired.get(ref.system, ()) if taken.get(name) is not None}
+    contested = person.contested.get(ref, {})
+    alone = {name for name, seen in contested.items() if seen["times"] >= CONTESTED_LIMIT}
+    own = {name: value for name, value in values.items() if name in plan.fields[ref.system] - alone}
+    return own | dict.fromkeys(sorted(retired - alone))
 
 
 def worth_writing(
@@ -389,15 +423,18 @@ def worth_writing(
 ) -> bool:
     """Whether these values are worth a write, against what the CRM last acknowledged (SETTLED 23).
 
-    Yes: the first time; another band, next step or hand-over; other reasons; `delta` points; or other content and the last
-    write is older than the refresh period. What is already on its way is replaced whenever the content differs, at no cost.
+    Yes: the first time, or with a field that the record never took (or that somebody else changed); another band, next step or
+    hand-over; other reasons; `delta` points; or other content and the last write is older than the refresh period. What is
+    already on its way is replaced whenever the content differs, at no cost.
     """
     content = _content(values)
     if on_the_way is not None:
         return _content(on_the_way) != content
     if base is None:
         return True
-    before = _content(base["values"])
+    if not content.keys() <= base["values"].keys():
+        return True
+    before = {name: base["values"][name] for name in content}
     if before == content:
         return False
     if any(before.get(name) != content.get(name) for name in ALWAYS):
@@ -409,12 +446,11 @@ def worth_writing(
 
 STATES = frozenset(option.value for option in OUTPUT_FIELDS["handover_state"].options)
 ALWAYS = ("band", "next_step", "handover_state", "handover_no")
-VOLATILE = frozenset({"scored_at", "score_version"})
 
 
 def _content(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values without those that are written only together with others."""
-    return {name: value for name, value in values.items() if name not in VOLATILE}
+    return {name: value for name, value in values.items() if name not in outbox.VOLATILE}
 
 
 # --- loading ---------------------------------------------------------------------------------------------------------
@@ -441,7 +477,9 @@ def _load(connection: Connection, ids: Sequence[int]) -> dict[int, _Person]:
     }
     every = [ref for own in refs.values() for ref in own]
     acknowledged, owed = outbox.acknowledged(connection, every), outbox.owed(connection, every)
+    contested = load_contested(connection, every)
     for person_id, person in people.items():
+        person.contested = {ref: contested[ref] for ref in refs[person_id] if ref in contested}
         person.acknowledged = {ref: acknowledged[ref] for ref in refs[person_id] if ref in acknowledged}
         person.owed = {ref: owed[ref] for ref in refs[person_id] if ref in owed}
     return people

@@ -11,11 +11,13 @@ from connectors import OUTPUT_FIELDS
 from core.handover import TASK_RECORD_ORDER, Policy, Waiting, drain
 from core.records import Day, local_day, to_date, to_day
 from core.rulebook import Drain, Rulebook, scoring_digest, text_digest
+from sync.pair import HANDOVER_FIELDS, silent_system
 from sync.plan import Moment, PlanSettings
 from sync.resolve import vendors_of
 from sync.settings import Settings
 from sync.state import State
 from sync.state import schema as t
+from sync.state.contested import left_alone
 from sync.state.kept import get_kept
 from sync.state.loading import load_owners
 from sync.state.rows import digest
@@ -31,21 +33,24 @@ def build_plan(state: State, settings: Settings, rulebook: Rulebook, moment: Mom
     policy = Policy(handover.name, handover.band, handover.recent, handover.rearm_below, initial)
     with state.read() as connection:
         owners = load_owners(connection)
+        alone = left_alone(connection)
     systems = settings.tasks.systems or tuple(settings.connections)
+    silent = silent_system(settings)
     started_at = get_kept(state, f"handover started {policy.name}")
     return PlanSettings(
         rulebook=rulebook,
         digest=scoring_digest(rulebook),
         policy=policy,
         stage=settings.stage,
-        fields={name: _fields(section) for name, section in settings.connections.items()},
+        fields={name: fields - alone.get(name, frozenset()) for name, fields in written_fields(settings).items()},
+        retired={silent: HANDOVER_FIELDS - alone.get(silent, frozenset())} if silent else {},
         delta=settings.deliver.delta,
         refresh_ms=settings.deliver.refresh_days * DAY_MS,
         language=settings.language,
         say=speaker(settings.language),
         local_day=partial(local_day, zone=settings.zone),
         holidays=holidays_around(settings, moment.today),
-        task_systems=frozenset(systems),
+        task_systems=frozenset(systems) - {silent},
         task_order=_task_order(settings),
         vendors=vendors_of(settings),
         owners=owners,
@@ -65,7 +70,9 @@ def pass_signature(settings: Settings, rulebook: Rulebook, today: Day) -> str:
         settings.language,
         settings.deliver.model_dump(),
         settings.tasks.model_dump(),
-        {name: sorted(_fields(section)) for name, section in settings.connections.items()},
+        dict(settings.signals),
+        settings.pair.model_dump() if settings.pair else None,
+        {name: sorted(fields) for name, fields in written_fields(settings).items()},
     ]
     return digest(parts)
 
@@ -77,6 +84,15 @@ def holidays_around(settings: Settings, today: Day) -> frozenset[Day]:
     year = to_date(today).year
     public: Mapping[date, str] = holidays.country_holidays(settings.calendar.country, years=(year, year + 1))
     return frozenset(to_day(day) for day in (*public, *settings.calendar.closures))
+
+
+def written_fields(settings: Settings) -> dict[str, frozenset[str]]:
+    """Canonical names of the fields written in each connection; hand-over fields in one of a pair only."""
+    silent = silent_system(settings)
+    return {
+        name: _fields(section) - (HANDOVER_FIELDS if name == silent else frozenset())
+        for name, section in settings.connections.items()
+    }
 
 
 def _fields(section: Mapping[str, Any]) -> frozenset[str]:

@@ -180,6 +180,7 @@ def _move(
                 before = previous.get(ref, NOBODY)
                 came_from[ref] = assigned.aliases.get(before, before)
     _set_person(connection, moved)
+    mark_dirty(connection, set(moved.values()) & set(previous.values()))  # a new record shows nothing yet
     _move_activities(connection, {ref: (came_from[ref], person) for ref, person in moved.items()})
     for new, old in assigned.splits.items():
         moved_refs = frozenset(ref for ref, person in assigned.people.items() if person == new)

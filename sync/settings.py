@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
+from connectors.secrets import SecretSource
 from core.errors import InvalidSettings
 from core.records import ACTIVITY_KINDS
 from core.yamltext import Source, dotted, read_source
+from sync.timing import parse_length, parse_timing
 
 DEFAULT_FILE = "mikomi.yaml"
 
@@ -40,6 +48,12 @@ class Deliver(_Section):
 
     delta: int = Field(3, ge=1, le=100, description="points of difference that are worth a write")
     refresh_days: int = Field(7, ge=1, le=90, description="write rows whose content differs at least this often")
+    late_commit_seconds: int = Field(
+        300, ge=0, le=3600, description="a request without an answer may still be carried out for so long"
+    )
+    index_lag_seconds: int = Field(
+        120, ge=0, le=3600, description="a search may miss what was written within so many seconds"
+    )
 
 
 class Tasks(_Section):
@@ -64,6 +78,78 @@ class Calendar(_Section):
     closures: tuple[date, ...] = Field((), description="company holidays besides the country's")
 
 
+class Pair(_Section):
+    """HubSpot and Salesforce joined by HubSpot's own sync: the same people, deals and activities, shown twice."""
+
+    salesforce: str = Field(description="connection name")
+    hubspot: str = Field(description="connection name")
+    tasks: str = Field(
+        "", description="where tasks and hand-over fields are written; the Salesforce connection if empty"
+    )
+
+
+class Guards(_Section):
+    """Stops before harm. Percentages are of the people (or records) known before; small numbers never stop."""
+
+    emptied: int = Field(20, ge=1, le=100, description="percent of a connection's records gone at once")
+    written: int = Field(50, ge=1, le=100, description="percent of records written in one pass, without a new rulebook")
+    moved: int = Field(10, ge=1, le=100, description="percent of people whose band a new rulebook would change")
+    offered: int = Field(
+        20, ge=1, description="hand-overs in one pass, and five times the daily average, without asking"
+    )
+    least: int = Field(20, ge=0, description="below so many people or records no guard stops")
+    allow: tuple[str, ...] = Field((), description="guard stops that are confirmed, as their message names them")
+
+
+class Schedule(_Section):
+    """When `mikomi serve` works; times in the settings' time zone."""
+
+    cycle: str = Field("5m", description="an interval (90s, 5m, 1h) or a calendar in five cron fields")
+    sweep: str = Field("24h", description="how often deletions are looked for")
+    reconcile: str = Field("0 4 * * sun", description="an interval, a calendar, or never")
+    backup: str = Field("never", description="an interval, a calendar, or never; into `backup_folder`")
+    backup_folder: Path = Path("backups")
+    keep_backups: int = Field(7, ge=1, le=1000)
+
+    @field_validator("cycle", "reconcile", "backup")
+    @classmethod
+    def _times(cls, value: str, info: ValidationInfo) -> str:
+        if parse_timing(value, ZoneInfo("UTC")) is None and info.field_name == "cycle":
+            raise ValueError("the cycle cannot be never; for single passes there is `mikomi sync`")
+        return value
+
+    @field_validator("sweep")
+    @classmethod
+    def _length(cls, value: str) -> str:
+        parse_length(value)
+        return value
+
+
+class Retention(_Section):
+    """How long facts about people are kept, in days."""
+
+    activities: int = Field(1_825, ge=30, le=36_500, description="activities and attribute history")
+    deleted: int = Field(
+        30, ge=0, le=365, description="people deleted in the CRM, who may still come back from its bin"
+    )
+    runs: int = Field(400, ge=7, le=3_650, description="reports of runs")
+
+
+class Log(_Section):
+    """The log: JSON lines, one event each, without personal data."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: Path | None = Field(None, description="a file (rotated, 0600); standard error if none")
+    format: Literal["json", "text"] = "json"
+
+
+class _Environment(EnvSettingsSource):
+    """The `MIKOMI_<KEY>` variables, without `MIKOMI_STATE_KEY`: that one is the key itself, not where it lies."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name != "state_key"}
+
+
 class Settings(BaseSettings):
     """The whole configuration. `mikomi init` writes a commented file with these keys."""
 
@@ -86,6 +172,12 @@ class Settings(BaseSettings):
     identity: Identity = Identity()
     signals: Mapping[str, str] = Field({}, description="activity kind to the connection that is its source")
     calendar: Calendar = Calendar()
+    pair: Pair | None = None
+    guards: Guards = Guards()
+    schedule: Schedule = Schedule()
+    retention: Retention = Retention()
+    log: Log = Log()
+    state_key: SecretSource | None = None
 
     @field_validator("connections")
     @classmethod
@@ -112,13 +204,13 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return _Environment(settings_cls), init_settings
 
     @property
     def zone(self) -> ZoneInfo:

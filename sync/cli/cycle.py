@@ -1,8 +1,12 @@
 """`mikomi sync`: one pass, with progress, and what it came to."""
 
+from collections.abc import Collection
+
 from sync.app import App
 from sync.cli.output import ConsoleProgress, print_finding, print_json, print_line, print_table
+from sync.cli.pausing import describe_pause
 from sync.cycle import Cycle
+from sync.log import logging_to
 from sync.progress import Silent
 from sync.report import RunReport
 from sync.texts import Say, speaker
@@ -10,33 +14,46 @@ from sync.texts import Say, speaker
 PLANNED_SHOWN = 10
 
 
-def run_sync(app: App, *, dry_run: bool, sweep: bool, strict: bool, as_json: bool) -> int:
-    """Run one cycle. Exit code 0: all well; 1: a system failed on the way, or refused rows.
+GUARDED = 4
+"""The exit code where a guard stopped something."""
+
+
+def run_sync(app: App, *, dry_run: bool, sweep: bool, strict: bool, as_json: bool, allow: Collection[str] = ()) -> int:
+    """Run one cycle. Exit code 0: all well; 1: a system failed on the way, or refused rows; 4: a guard stopped something.
 
     Raises:
         CannotStart: something is wrong before the first read (exit code 2); `strict` counts an unreachable CRM as such.
     """
     say = speaker(app.loaded.settings.language)
-    report = take_pass(app, say, dry_run=dry_run, sweep=sweep, strict=strict, quiet=as_json)
+    report = take_pass(app, say, dry_run=dry_run, sweep=sweep, strict=strict, quiet=as_json, allow=allow)
     if as_json:
         print_json(report.as_dict())
     else:
         show_report(report, say)
+    if report.guards and not dry_run:
+        return GUARDED
     return {"ok": 0, "partial": 1, "failed": 1}[report.outcome]
 
 
 def take_pass(
-    app: App, say: Say, *, dry_run: bool = False, sweep: bool = False, strict: bool = True, quiet: bool = False
+    app: App,
+    say: Say,
+    *,
+    dry_run: bool = False,
+    sweep: bool = False,
+    strict: bool = True,
+    quiet: bool = False,
+    allow: Collection[str] = (),
 ) -> RunReport:
     """One cycle with progress on the terminal."""
     loaded, rulebook, connectors = app.loaded, app.rulebook, app.connectors
-    with app.state() as state:
+    with logging_to(loaded), app.state() as state:
         if quiet:
             cycle = Cycle(state, loaded.settings, rulebook, connectors, progress=Silent())
-            return cycle.run(dry_run=dry_run, sweep=sweep, strict=strict)
+            return cycle.run(dry_run=dry_run, sweep=sweep, strict=strict, allow=allow)
         with ConsoleProgress(say).shown() as progress:
             cycle = Cycle(state, loaded.settings, rulebook, connectors, progress=progress)
-            return cycle.run(dry_run=dry_run, sweep=sweep, strict=strict)
+            return cycle.run(dry_run=dry_run, sweep=sweep, strict=strict, allow=allow)
 
 
 def show_report(report: RunReport, say: Say) -> None:
@@ -72,15 +89,30 @@ def show_report(report: RunReport, say: Say) -> None:
     _show_counts(report, say)
     for name, system in report.systems.items():
         if system.error:
-            print_finding("error", name, system.error, system.hint or "")
-        if system.paused_until:
+            hint = "" if system.paused is not None else system.hint or ""
+            print_finding("error", name, system.error, hint)
+        if system.paused is not None:
+            level = "info" if system.paused["cause"] == "admin" else "warning"
+            print_finding(level, name, describe_pause(system.paused, system.paused_until, say), system.paused["hint"])
+        elif system.paused_until:
             print_finding("info", name, say("paused until {when}", when=system.paused_until))
         if system.refused:
             print_finding(
-                "warning", name, say("{count} writes were refused for good", count=system.refused), "mikomi status"
+                "warning", name, say("{count} writes were refused for good", count=system.refused), "mikomi dead list"
+            )
+        elif system.dead:
+            print_finding("warning", name, say("{count} writes stand refused", count=system.dead), "mikomi dead list")
+        if system.doubled:
+            print_finding(
+                "error",
+                name,
+                say("{count} second tasks of a hand-over were found", count=system.doubled),
+                "mikomi log --action double; mikomi log --action remove-double",
             )
         for problem in system.problems:
             print_finding("warning", name, problem)
+    for guard in report.guards:
+        print_finding("error", guard["guard"], guard["message"], guard["hint"])
 
 
 def _show_counts(report: RunReport, say: Say) -> None:

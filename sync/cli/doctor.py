@@ -9,6 +9,8 @@ from connectors import Diagnosis, Finding
 from core.errors import ConnectorError, InvalidInput, MikomiError
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line, print_table
+from sync.drift import contested_fields, describe_contested
+from sync.retention import short_retention
 from sync.texts import Say, speaker
 
 PLACEHOLDER = "ここに"
@@ -51,11 +53,18 @@ def _own_findings(app: App, say: Say) -> list[Finding]:
         message = say("{count} places are still to be filled in ({lines})", count=len(open_lines), lines=lines)
         hint = say("edit {file} where it says ★", file=loaded.rulebook_file)
         findings.append(Finding("warning", say("rulebook"), message, hint))
+    for place, days in short_retention(rulebook, settings.retention):
+        kept = settings.retention.activities
+        message = say("{place} looks {days} days back, activities are kept {kept}", place=place, days=days, kept=kept)
+        findings.append(Finding("warning", say("retention"), message, say("raise `retention: activities`")))
     if not _has_state(loaded.state_url):
         return [*findings, Finding("info", say("state"), say("not created yet"), "mikomi sync")]
     try:
-        with app.state(create=False):
+        with app.state(create=False) as state, state.read() as connection:
             findings.append(Finding("ok", say("state"), say("opened")))
+            for field in contested_fields(connection):
+                problem, remedy = describe_contested(field, settings.pair, settings.language, say)
+                findings.append(Finding("warning", field.system, problem, remedy))
     except MikomiError as error:
         findings.append(Finding("error", say("state"), error.message, error.hint))
     return findings

@@ -1,31 +1,15 @@
-"""The commands and their options. Each body imports what it needs, so that `mikomi --help` answers at once."""
+"""The commands for setting up and looking. Each body imports what it needs, so that `mikomi --help` answers at once."""
 
 import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from core.errors import MikomiError
-
-if TYPE_CHECKING:
-    from sync.app import App
-
-app = typer.Typer(
-    name="mikomi",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-Config = Annotated[
-    str | None,
-    typer.Option("--config", "-c", help="Settings file. [default: $MIKOMI_CONFIG or mikomi.yaml]", show_default=False),
-]
-Json = Annotated[bool, typer.Option("--json", help="Answer as JSON, for machines.")]
+from sync.cli.entry import Config, Json, app, open_app
 
 
 def main() -> None:
@@ -84,7 +68,7 @@ def doctor(config: Config = None, json: Json = False) -> None:
     """Can it work? Connection, permissions, fields, row visibility, quotas, signals. Writes nothing."""
     from sync.cli.doctor import run_doctor
 
-    raise typer.Exit(run_doctor(_app(config), as_json=json))
+    raise typer.Exit(run_doctor(open_app(config), as_json=json))
 
 
 @app.command()
@@ -99,7 +83,7 @@ def setup(
 
     if plan and apply:
         raise typer.BadParameter("give --plan or --apply, not both")
-    raise typer.Exit(run_setup(_app(config), apply=apply, as_json=json))
+    raise typer.Exit(run_setup(open_app(config), apply=apply, as_json=json))
 
 
 @app.command()
@@ -114,13 +98,17 @@ def sync(
     partial: Annotated[
         bool, typer.Option("--partial", help="Go on with the CRMs that can be reached when another cannot.")
     ] = False,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Let pass what a guard stopped, as its message names it. Repeatable.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """One pass: read what changed, score, write back what is worth a write."""
     from sync.cli.cycle import run_sync
 
     try:
-        code = run_sync(_app(config), dry_run=dry_run, sweep=sweep, strict=not partial, as_json=json)
+        options = {"dry_run": dry_run, "sweep": sweep, "strict": not partial}
+        code = run_sync(open_app(config), **options, as_json=json, allow=allow or ())
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what was done is kept, `mikomi sync` goes on from here\n")
         code = 130
@@ -139,7 +127,7 @@ def explain(
     """One score, line by line, summing exactly."""
     from sync.cli.people import run_explain
 
-    raise typer.Exit(run_explain(_app(config), _as_text(who), as_of=as_of, as_json=json))
+    raise typer.Exit(run_explain(open_app(config), _as_text(who), as_of=as_of, as_json=json))
 
 
 @app.command()
@@ -147,7 +135,7 @@ def sample(config: Config = None, json: Json = False) -> None:
     """Twenty people by name, five per band, with their reasons: does it look right to the people who know them?"""
     from sync.cli.people import run_sample
 
-    raise typer.Exit(run_sample(_app(config), as_json=json))
+    raise typer.Exit(run_sample(open_app(config), as_json=json))
 
 
 @app.command()
@@ -155,7 +143,7 @@ def status(config: Config = None, json: Json = False) -> None:
     """Where things stand: last run, people per band, what is owed, refused or ambiguous."""
     from sync.cli.status import run_status
 
-    raise typer.Exit(run_status(_app(config), as_json=json))
+    raise typer.Exit(run_status(open_app(config), as_json=json))
 
 
 @app.command()
@@ -202,8 +190,4 @@ def _as_text(argument: str) -> str:
     return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _app(config: str | None) -> "App":
-    from sync.app import App
-    from sync.settings import settings_path
-
-    return App(settings_path(config))
+from sync.cli import operations  # noqa: E402, F401 - registers its commands, after these in `--help`

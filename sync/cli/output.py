@@ -34,20 +34,22 @@ MARKS = {"ok": ("✓", "green"), "info": ("·", "dim"), "warning": ("!", "yellow
 
 def print_error(error: MikomiError) -> None:
     """What is wrong, and what to type or change next."""
-    sys.stderr.write(f"error: {error.message if not getattr(error, 'place', '') else error}\n")
+    sys.stderr.write(f"error: {plain(error.message if not getattr(error, 'place', '') else str(error))}\n")
     if error.hint:
-        sys.stderr.write(f"  next: {error.hint}\n")
+        sys.stderr.write(f"  next: {plain(error.hint)}\n")
 
 
 def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
-_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(127, 160)))
+_CONTROLS = dict.fromkeys(
+    (*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+)
 
 
 def plain(text: str) -> str:
-    """Text from a CRM without control characters: an escape sequence in a name must not reach the terminal."""
+    """Text from a CRM without control characters: an escape sequence in a name must not reach the terminal, nor turn its line."""
     return text.translate(_CONTROLS)
 
 
@@ -132,6 +134,10 @@ def describe_step(step: str, say: Say) -> str:
     match step.split():
         case ["read", name]:
             return say("read {name}", name=name)
+        case ["compare", name]:
+            return say("compare {name}", name=name)
+        case ["compare", name, "tasks"]:
+            return say("compare tasks of {name}", name=name)
         case ["recognise", "people"]:
             return say("recognise people")
         case ["score"]:

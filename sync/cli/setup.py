@@ -1,15 +1,17 @@
 """`mikomi setup`: a plan before a change."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import delete
 
 from connectors import SetupStep
 from core.errors import CannotStart
+from sync import audit
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line
 from sync.ready import cannot_start, require_ready
+from sync.state import deadletters, now_ms
 from sync.state import schema as t
 from sync.state.kept import keep_in
 from sync.texts import Say, speaker
@@ -78,9 +80,18 @@ def _remember(app: App, name: str, *, task_key: bool | None, created: int) -> No
     """What the probe found; and that fields created just now are empty, whatever the CRM once acknowledged."""
     with app.state() as state, state.begin() as connection:
         keep_in(connection, f"task key {name}", task_key)
+        deadletters.revive_all(connection, system=name, now=now_ms())  # what was refused for lack of it may pass now
         if created:
             connection.execute(delete(t.acknowledged).where(t.acknowledged.c.system == name))
             keep_in(connection, "pass", None)
+            keep_in(connection, f"delivered {name}", None)  # everybody is written anew: that is no mass change
+
+
+def _note(app: App, name: str, new: Mapping[str, Sequence[str]]) -> None:
+    """In the audit log: what is about to be created in a CRM, and then what was."""
+    if any(new.values()):
+        with app.state() as state, state.begin() as connection:
+            audit.note(connection, "setup", name, new=new, why="mikomi setup --apply", actor=audit.operator())
 
 
 def apply_setup(app: App, say: Say, *, as_json: bool = False, brief: bool = False) -> int:
@@ -91,16 +102,25 @@ def apply_setup(app: App, say: Say, *, as_json: bool = False, brief: bool = Fals
         if not as_json:
             print_line(name, "bold underline")
         created = 0
+        _note(app, name, {"to create": [step.name for step in connector.plan_setup() if not step.done]})
+        results = []
         for result in connector.apply_setup():
+            results.append(result)
             document.setdefault(name, []).append(asdict(result))
             created += result.status == "created"
             failed += result.status == "failed"
-            if not as_json and result.status != "unchanged" and (not brief or result.status == "failed"):
-                level = "ok" if result.status == "created" else "error"
+            said = result.status != "unchanged" or result.message  # what is as it was may still be worth a word
+            if not as_json and said and (not brief or result.status == "failed"):
+                level = {"created": "ok", "unchanged": "info", "failed": "error"}[result.status]
                 print_finding(level, result.step.name, result.message or result.step.description)
         if not as_json:
             kept = len(document.get(name, [])) - created
             print_line(say("{created} created, {kept} as they were.", created=created, kept=kept))
+        ended: dict[str, list[str]] = {}
+        for result in results:
+            if result.status != "unchanged":
+                ended.setdefault(result.status, []).append(result.step.name)
+        _note(app, name, ended)
         _remember(app, name, task_key=connector.capabilities.task_key, created=created)
     if as_json:
         print_json(document)

@@ -111,10 +111,12 @@ connections:
     vendor: hubspot
     # token: {file: /run/secrets/hubspot}   # «hs-token»
     # oauth: {client_id: …, client_secret: {env: …}, refresh_token: {keyring: mikomi/hubspot}}
+    # setup_token: {env: HUBSPOT_ADMIN_TOKEN}   # «hs-setup»
     linked_system: salesforce        # «hs-linked»
     fields: all
     daily_share_percent: 80          # «hs-quota»
     # daily_calls: 50000             # «hs-calls»
+    # burst_share_percent: 80        # «hs-burst»
     # overlap_minutes: 10            # «lookback»
     # settle_seconds: 90             # «settle»
     # timeout_seconds: 60            # «timeout»
@@ -124,6 +126,8 @@ connections:
 deliver:
   delta: 3                           # «delta»
   refresh_days: 7                    # «refresh»
+  # late_commit_seconds: 300         # «late»
+  # index_lag_seconds: 120           # «lag»
 
 tasks:
   systems: []                        # «systems»
@@ -137,6 +141,37 @@ signals: {}                          # «signals»
 calendar:
   country: JP                        # «country»
   closures: []                       # «closures»
+
+# «more»
+
+# pair: {salesforce: salesforce, hubspot: hubspot, tasks: salesforce}   # «pair»
+# state_key: {file: /run/secrets/mikomi-state-key}   # «state-key»
+
+# guards:                            # «guards»
+#   emptied: 20                      # «emptied»
+#   written: 50                      # «written»
+#   moved: 10                        # «moved»
+#   offered: 20                      # «offered»
+#   least: 20                        # «least»
+#   allow: []                        # «allow»
+
+# schedule:                          # «schedule»
+#   cycle: 5m                        # «cycle»
+#   sweep: 24h                       # «sweep»
+#   reconcile: 0 4 * * sun           # «reconcile»
+#   backup: never                    # «backup»
+#   backup_folder: backups           # «backup-folder»
+#   keep_backups: 7                  # «keep-backups»
+
+# retention:                         # «retention»
+#   activities: 1825                 # «activities»
+#   deleted: 30                      # «deleted»
+#   runs: 400                        # «runs»
+
+# log:                               # «log»
+#   level: info                      # debug | info | warning | error
+#   file: null                       # «log-file»
+#   format: json                     # json | text
 """
 
 _COMMENTS: Mapping[str, Mapping[str, str]] = {
@@ -177,6 +212,33 @@ _COMMENTS: Mapping[str, Mapping[str, str]] = {
         "signals": "両方のCRMに同じ行動があるとき数える側: {webinar_attend: hubspot}",
         "country": "次営業日を数える祝日の国",
         "closures": "会社の休業日: [2026-12-29, 2026-12-30]",
+        "hs-setup": "setup だけが使う管理者のトークン(連携アプリがプロパティを作れない場合)",
+        "hs-burst": "10秒あたりの上限のうち Mikomi が使う割合(%)",
+        "late": "応答のなかった書き込みが、あとから実行されうる時間(秒)",
+        "lag": "書き込んだものが検索に現れるまでの時間(秒)",
+        "more": "以下は必要な場合だけ # を外してください。数値などは既定値です。",
+        "pair": "HubSpot の Salesforce 連携でつながる2つ。タスクは1つのシステムだけに作ります",
+        "state-key": "更新されたトークンを暗号化する鍵。なければ MIKOMI_STATE_KEY、次に状態データベースの隣の .key ファイル",
+        "guards": "被害が出る前に止める基準。止まったら `mikomi sync --allow 名前` で許可できます",
+        "emptied": "CRM から一度に消えたレコードの割合(%)",
+        "written": "ルールブックが同じまま、1回の同期で書き込むレコードの割合(%)",
+        "moved": "ルールブックの変更でランクが変わる人の割合(%)",
+        "offered": "1回の同期で引き渡す件数(1日平均の5倍のほうが多ければ、その件数)",
+        "least": "この人数・件数以下では止めません",
+        "allow": "許可済みのもの(停止時に表示される名前)",
+        "schedule": "`mikomi serve` の予定(上記のタイムゾーン)。間隔(90s, 5m, 1h)または cron の5項目",
+        "cycle": "同期",
+        "sweep": "削除の確認",
+        "reconcile": "CRM との照合。never = 行わない",
+        "backup": "例: 0 3 * * *",
+        "backup-folder": "このファイルのフォルダから",
+        "keep-backups": "残す世代数",
+        "retention": "人に関するデータの保存日数",
+        "activities": "活動と属性の変更履歴",
+        "deleted": "CRM で削除された人(ごみ箱から戻る可能性がある間)",
+        "runs": "実行記録",
+        "log": "個人情報を含まないログ。1行に1件",
+        "log-file": "ファイル名(0600、自動で切り替え)。null = 標準エラー出力",
     },
     "en": {
         "title": "Mikomi's settings. Every key can be overridden by the variable MIKOMI_<KEY> (nested keys with __).",
@@ -215,6 +277,33 @@ _COMMENTS: Mapping[str, Mapping[str, str]] = {
         "signals": "which side counts when both CRMs show an act: {webinar_attend: hubspot}",
         "country": "whose public holidays are no working days",
         "closures": "your company's days off: [2026-12-29, 2026-12-30]",
+        "hs-setup": "an administrator's token, used by setup alone, where the app that syncs may not create properties",
+        "hs-burst": "Mikomi's part of the limit per ten seconds",
+        "late": "a write without an answer may still be carried out for so long",
+        "lag": "a search may miss what was written within so many seconds",
+        "more": "Only where you need it: take away the # of a block. What is shown are the defaults.",
+        "pair": "joined by HubSpot's native sync: tasks stand in one system only",
+        "state-key": "seals renewed tokens; else MIKOMI_STATE_KEY, else the .key file beside the database",
+        "guards": "what stops before harm; `mikomi sync --allow NAME` lets it pass",
+        "emptied": "percent of a connection's records gone at once",
+        "written": "percent of records written in one pass without a new rulebook",
+        "moved": "percent of people whom a changed rulebook would move to another band",
+        "offered": "hand-overs in one pass (or five times the daily average, if that is more)",
+        "least": "up to so many people or records nothing is stopped",
+        "allow": "what is confirmed, by the names that the stops give",
+        "schedule": "of `mikomi serve`, in the time zone above: an interval (90s, 5m, 1h) or five cron fields",
+        "cycle": "a pass",
+        "sweep": "look for deletions",
+        "reconcile": "compare both sides; never = don't",
+        "backup": "for example 0 3 * * *",
+        "backup-folder": "starts at this file's folder",
+        "keep-backups": "older ones are removed",
+        "retention": "days for which facts about people are kept",
+        "activities": "activities and attribute history",
+        "deleted": "people deleted in the CRM, who may still come back from its bin",
+        "runs": "reports of runs",
+        "log": "one event a line, without personal data",
+        "log-file": "a file (0600, rotated); null = standard error",
     },
 }
 """Comments of the settings file by language: name of the place to comment."""

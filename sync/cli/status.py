@@ -8,10 +8,16 @@ from core.identity import describe
 from core.records import Millis, to_datetime
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line, print_table
+from sync.cli.pausing import describe_pause
+from sync.cli.service import service_document, show_service
+from sync.drift import describe_contested
+from sync.health import read_health
 from sync.look.standing import ConnectionStanding, Refusal, RunStanding, Standing, read_standing
+from sync.pauses import local_time
 from sync.resolve import vendors_of
 from sync.settings import Settings
 from sync.state import now_ms
+from sync.state.kept import get_kept
 from sync.texts import Say, speaker
 
 LISTED = 20
@@ -26,19 +32,22 @@ def run_status(app: App, *, as_json: bool) -> int:
     settings = app.loaded.settings
     with app.state(create=False) as state, state.read() as connection:
         standing = read_standing(connection, stage=settings.stage, vendors=vendors_of(settings))
+        service, reconciled = read_health(state), get_kept(state, "reconciled")
     if as_json:
         document = standing.as_dict()
         for row, ambiguity in zip(document["ambiguities"], standing.ambiguities, strict=True):
             row["said"] = describe(ambiguity, settings.language)
-        print_json(document)
+        print_json(document | service_document(service, reconciled))
     else:
         show_standing(standing, settings, now_ms())
+        show_service(service, reconciled, settings.zone, now_ms(), speaker(settings.language))
     return 0
 
 
 def show_standing(standing: Standing, settings: Settings, now: Millis) -> None:
     """Everything, most urgent last: so that it stands above the prompt."""
     say = speaker(settings.language)
+    machine_now = now
     now = max(now, *(at for c in standing.connections for at in c.cursors.values()), 0)
     _show_bands(standing, say)
     _show_runs(standing.runs, settings.zone, say)
@@ -46,7 +55,12 @@ def show_standing(standing: Standing, settings: Settings, now: Millis) -> None:
     _show_handovers(standing, settings, say)
     _show_ambiguities(standing, settings, say)
     _show_refused(standing.refused, say)
+    for field in standing.contested:
+        print_finding("warning", field.system, *describe_contested(field, settings.pair, settings.language, say))
+    for stop in standing.stops:
+        print_finding("error", stop.guard, stop.message, stop.hint)
     for connection in standing.connections:
+        _show_pause(connection, settings.zone, machine_now, say)
         if connection.error:
             print_finding("error", connection.name, connection.error, connection.hint or "mikomi doctor")
 
@@ -107,7 +121,7 @@ def _show_connections(connections: Sequence[ConnectionStanding], now: Millis, sa
             f"{c.records:,}",
             _age(max(c.cursors.values(), default=None), now, say),
             _age(c.swept_at, now, say),
-            {True: say("yes"), False: say("no"), None: say("not probed")}[c.task_key],
+            {True: say("unique"), False: say("quarantine"), None: say("not probed")}[c.task_key],
             *(
                 f"{sum(c.outbox.get(f'{effect} {state}', 0) for state in states):,}"
                 for effect in ("fields", "task")
@@ -130,9 +144,15 @@ def _show_connections(connections: Sequence[ConnectionStanding], now: Millis, sa
         say("refused"),
     )
     print_table(columns, rows, right=(1, 5, 6, 7, 8, 9, 10))
-    for c in connections:
-        if c.paused_until:
-            print_finding("info", c.name, say("paused until {when}", when=c.paused_until))
+
+
+def _show_pause(connection: ConnectionStanding, zone: ZoneInfo, now: Millis, say: Say) -> None:
+    pause = connection.paused
+    if pause is not None and (pause["until"] is None or pause["until"] > now):
+        told = describe_pause(pause, local_time(pause["until"], zone), say)
+        print_finding("info" if pause["cause"] == "admin" else "warning", connection.name, told, pause["hint"])
+    elif pause is None and connection.paused_until:
+        print_finding("info", connection.name, say("paused until {when}", when=connection.paused_until))
 
 
 def _age(at: Millis | None, now: Millis, say: Say) -> str:
@@ -188,4 +208,7 @@ def _show_refused(refused: Sequence[Refusal], say: Say) -> None:
         count = f"{cause.count:,}"
         what = say("{count} tasks", count=count) if cause.effect == "task" else say("{count} updates", count=count)
         example = say("for example {record}", record=cause.example)
-        print_finding("warning", cause.system, f"{what}: {cause.code} {cause.message} ({example})")
+        print_finding(
+            "warning", f"[{cause.letters}] {cause.system}", f"{what}: {cause.code} {cause.message} ({example})"
+        )
+    print_line("    → mikomi dead list", "cyan")

@@ -1,6 +1,6 @@
 """The score engine: facts from the state database, a compiled rulebook, scores out. Reads no clock; writes nothing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
@@ -11,18 +11,23 @@ from core.records import DAY_MS, Day, Millis, local_day
 from core.rulebook import Rulebook
 from core.scoring import Line, choose_reasons, from_stored, reason_key
 from sync.engine.scored import Scored
+from sync.engine.slices import SLICE, Slice, count_people, cut_slices
 from sync.state import State
 from sync.state import schema as t
 from sync.state.rows import chunks
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sync.engine.session import PlanSql, Session
 
 TREND_MS = 7 * DAY_MS
-BATCH = 5_000
+BATCH = 2_500
 """People per batch handed out: what is planned in one transaction."""
-ASKED = 20_000
-"""People whose lines a full pass computes at once: every such step looks over all activities again."""
+MEMORY = "512MB"
+"""What a slice may take before it spills to disk; the process needs about 0.2 GB more."""
+THREADS = 2
+"""DuckDB's threads in a full pass: each has buffers of its own, and whoever plans the batches is one thread."""
 
 _SHOWN = ("total", "priority", "fit", "engagement", "relationship", "withheld", "band")
 
@@ -34,14 +39,24 @@ class ScoreEngine:
         state: the open state database; only read.
         rulebook: what to score with.
         zone: the settings' time zone, in which days are counted.
-        memory_limit: of the full pass; the process needs about 0.2 GB more.
+        memory_limit: of one slice of a full pass.
+        slice_size: people in a slice of a full pass.
     """
 
-    def __init__(self, state: State, rulebook: Rulebook, zone: tzinfo, *, memory_limit: str = "1GB") -> None:
+    def __init__(
+        self,
+        state: State,
+        rulebook: Rulebook,
+        zone: tzinfo,
+        *,
+        memory_limit: str = MEMORY,
+        slice_size: int = SLICE,
+    ) -> None:
         self._state = state
         self._rulebook = rulebook
         self._zone = zone
         self._memory_limit = memory_limit
+        self._slice = slice_size
         self._warm: Session | None = None
 
     def close(self) -> None:
@@ -86,7 +101,7 @@ class ScoreEngine:
     def score_all(
         self, as_of: Millis, on_progress: Callable[[int, int], None] | None = None, *, trend: bool = True
     ) -> Iterator[list[Scored]]:
-        """Scores of everyone, in batches of ascending person ids.
+        """Scores of everyone, in batches: company by company, in an order that only depends on the facts.
 
         Lines are computed for those whose score changed since the last one stored, who were touched, or who were last
         scored with other rules; the others keep their stored reasons.
@@ -96,36 +111,41 @@ class ScoreEngine:
             trend: without it every trend is `unknown`, and the pass is about half as long.
         """
         from sync.engine.load import spill_folder
-        from sync.engine.session import Session, compiled
+        from sync.engine.session import compiled
 
         sql = compiled(self._rulebook)
-        with (
-            spill_folder(self._state.url) as folder,
-            closing(Session(memory_limit=self._memory_limit, spill=folder)) as session,
-        ):
-            session.install(sql)
-            count = self._load(session, as_of, trend=trend)
-            session.score(sql)
-            done = 0
-            for rows in session.batches(as_of, ASKED):
-                for batch in chunks(self._batch(session, sql, rows, as_of), BATCH):
+        count, done = count_people(self._state), 0
+        moments = [as_of, as_of - TREND_MS] if trend else [as_of]
+        with spill_folder(self._state.url) as folder:
+            for people in cut_slices(self._state, self._slice):
+                for batch in self._score_slice(sql, people, moments, folder):
                     yield batch
                     done += len(batch)
                     if on_progress is not None:
                         on_progress(done, count)
 
-    def _load(self, session: "Session", as_of: Millis, *, trend: bool) -> int:
-        from sync.engine.load import load_everything
+    def _score_slice(
+        self, sql: "PlanSql", people: Slice, moments: Sequence[Millis], folder: "Path"
+    ) -> Iterator[list[Scored]]:
+        """A session of its own: closing it gives the memory back."""
+        from sync.engine.load import load_slice
         from sync.engine.needs import needs_of
+        from sync.engine.session import Session
 
-        moments = [as_of, as_of - TREND_MS] if trend else [as_of]
-        return load_everything(
-            session,
-            self._state,
-            needs_of(self._rulebook),
-            moments=[(at, local_day(at, self._zone)) for at in moments],
-            zone=self._zone,
-        )
+        as_of = moments[0]
+        with closing(Session(memory_limit=self._memory_limit, threads=THREADS, spill=folder)) as session:
+            session.install(sql)
+            load_slice(
+                session,
+                self._state,
+                needs_of(self._rulebook),
+                people,
+                moments=[(at, local_day(at, self._zone)) for at in moments],
+                zone=self._zone,
+            )
+            session.score(sql)
+            for rows in session.batches(as_of, BATCH):
+                yield self._batch(session, sql, rows, as_of)
 
     def _batch(
         self, session: "Session", sql: "PlanSql", rows: Sequence[Mapping[str, Any]], as_of: Millis
@@ -177,7 +197,7 @@ class ScoreEngine:
         ]
 
 
-def lines_by_snapshot(rows: Sequence[Mapping[str, Any]]) -> dict[int, list[Line]]:
+def lines_by_snapshot(rows: Iterable[Mapping[str, Any]]) -> dict[int, list[Line]]:
     """Lines as values, by snapshot, in a fixed order."""
     found: dict[int, list[Line]] = {}
     for row in rows:

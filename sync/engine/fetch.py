@@ -1,6 +1,6 @@
 """Small batches: the facts of some people, by index, through SQLAlchemy."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -8,9 +8,9 @@ from sqlalchemy import Connection, select
 
 from core.records import ACTIVITY_KINDS, HUMAN_KINDS, Day, Millis, local_day
 from sync.engine.history import load_changes, stored_fields, trace_changes
+from sync.engine.narrow import Narrow, among
 from sync.engine.needs import Needs
 from sync.state import schema as t
-from sync.state.rows import chunks
 
 Rows = list[dict[str, Any]]
 
@@ -30,30 +30,31 @@ def fetch_facts(
     """
     wanted = {*_PERSON, *needs.fields, *stored_fields(needs.fields)}
     columns = [column for column in t.person.c if column.name in wanted]
-    people = _rows(connection, select(*columns), t.person.c.person_id, ids)
-    activity = [_activity(row) for row in _rows(connection, _activities(needs), t.activity.c.person_id, ids)]
+    asked = among(ids)
+    people = _rows(connection, select(*columns), t.person.c.person_id, asked)
+    activity = [_activity(row) for row in _rows(connection, _activities(needs), t.activity.c.person_id, asked)]
     companies = sorted({row["company_id"] for row in people if row["company_id"] is not None})
     known = {row["person_id"]: row for row in people}
     if needs.colleagues and companies:
         query = select(t.person.c.person_id, t.person.c.company_id)
         colleagues = [
-            r for r in _rows(connection, query, t.person.c.company_id, companies) if r["person_id"] not in known
+            r for r in _rows(connection, query, t.person.c.company_id, among(companies)) if r["person_id"] not in known
         ]
         activity += _colleague_activity(connection, needs, [r["person_id"] for r in colleagues], earliest_day)
         people += colleagues
     changes = (
-        trace_changes(load_changes(connection, needs.fields, earliest, ids), known, needs.fields)
+        trace_changes(load_changes(connection, needs.fields, earliest, asked), known, needs.fields)
         if needs.fields
         else []
     )
-    deals, roles = fetch_deals(connection, zone, ids, companies) if needs.deals else ([], [])
+    deals, roles = fetch_deals(connection, zone, asked, among(companies)) if needs.deals else ([], [])
     return {"person": people, "activity": activity, "change": changes, "deal": deals, "deal_person": roles}
 
 
-def _rows(connection: Connection, query: Any, column: Any, ids: Iterable[int]) -> Rows:
+def _rows(connection: Connection, query: Any, column: Any, narrow: Narrow) -> Rows:
     found: Rows = []
-    for part in chunks(ids):
-        found += [dict(row) for row in connection.execute(query.where(column.in_(part))).mappings()]
+    for condition in narrow(column):
+        found += [dict(row) for row in connection.execute(query.where(condition)).mappings()]
     return found
 
 
@@ -72,13 +73,11 @@ def _colleague_activity(connection: Connection, needs: Needs, ids: Sequence[int]
     query = _activities(needs).where(t.activity.c.kind.in_(_HUMAN), ~t.activity.c.suspect)
     if needs.active_within is not None:
         query = query.where(t.activity.c.day > earliest_day - needs.active_within)
-    return [_activity(row) for row in _rows(connection, query, t.activity.c.person_id, ids)]
+    return [_activity(row) for row in _rows(connection, query, t.activity.c.person_id, among(ids))]
 
 
-def fetch_deals(
-    connection: Connection, zone: tzinfo, ids: Sequence[int] | None, companies: Sequence[int] | None
-) -> tuple[Rows, Rows]:
-    """Deals of companies and people (None: all), and who takes part; a pair's two copies of a deal are one."""
+def fetch_deals(connection: Connection, zone: tzinfo, people: Narrow, companies: Narrow) -> tuple[Rows, Rows]:
+    """Deals of companies and people, and who takes part; a pair's two copies of a deal are one."""
     d = t.deal.c
     part = (
         select(d.deal_id, d.duplicate_of, t.record.c.person_id)
@@ -91,21 +90,14 @@ def fetch_deals(
         )
         .where(d.deleted_at.is_(None), t.record.c.person_id.is_not(None))
     )
-    taken = (
-        [dict(r) for r in connection.execute(part).mappings()]
-        if ids is None
-        else _rows(connection, part, t.record.c.person_id, ids)
-    )
+    taken = _rows(connection, part, t.record.c.person_id, people)
     roles = {(row["duplicate_of"] or row["deal_id"], row["person_id"]) for row in taken}
     query = select(d.deal_id, d.company_id, d.created_at, d.closed_at, d.is_closed, d.is_won).where(
         d.deleted_at.is_(None), d.duplicate_of.is_(None)
     )
-    if ids is None or companies is None:
-        found = [dict(row) for row in connection.execute(query).mappings()]
-    else:
-        found = _rows(connection, query, d.company_id, companies)
-        there = {row["deal_id"] for row in found}
-        found += _rows(connection, query, d.deal_id, sorted({deal for deal, _ in roles} - there))
+    found = _rows(connection, query, d.company_id, companies)
+    there = {row["deal_id"] for row in found}
+    found += _rows(connection, query, d.deal_id, among(sorted({deal for deal, _ in roles} - there)))
     deals = [_deal(row, zone) for row in found]
     return deals, [{"deal_id": deal, "person_id": person} for deal, person in sorted(roles)]
 

@@ -6,15 +6,15 @@ them. So each field is walked back from today's value: a change counts when what
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
 from core.records import FIELD_TYPES, Millis
 from core.titles import title_rank
+from sync.engine.narrow import Narrow
 from sync.state import schema as t
-from sync.state.rows import chunks
 
 Row = Mapping[str, Any]
 
@@ -27,10 +27,8 @@ def stored_fields(fields: Collection[str]) -> frozenset[str]:
     return frozenset(_DERIVED.get(name, name) for name in fields)
 
 
-def load_changes(
-    connection: Connection, fields: Collection[str], after: Millis, people: Sequence[int] | None = None
-) -> Iterator[Row]:
-    """Changes of these fields after a moment, on the records of the people (None: of everyone) and on their accounts."""
+def load_changes(connection: Connection, fields: Collection[str], after: Millis, people: Narrow) -> Iterator[Row]:
+    """Changes of these fields after a moment, on the records of the people and on their accounts."""
     r, c = t.record, t.change
     same_record = and_(c.c.system == r.c.system, c.c.kind == r.c.kind, c.c.id == r.c.id)
     same_account = and_(c.c.system == r.c.system, c.c.kind == "account", c.c.id == r.c.account_id)
@@ -41,9 +39,8 @@ def load_changes(
             .join(c, join)
             .where(c.c.field.in_(sorted(stored_fields(fields))), c.c["at"] > after, r.c.person_id.is_not(None))
         )
-        for part in (None,) if people is None else chunks(people):
-            narrowed = query if part is None else query.where(r.c.person_id.in_(part))
-            yield from (dict(row) for row in connection.execute(narrowed).mappings())
+        for condition in people(r.c.person_id):
+            yield from (dict(row) for row in connection.execute(query.where(condition)).mappings())
 
 
 def trace_changes(changes: Iterable[Row], people: Mapping[int, Row], fields: Collection[str]) -> list[dict[str, Any]]:

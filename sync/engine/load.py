@@ -1,8 +1,8 @@
-"""The daily pass: everyone's facts, streamed from the state database into DuckDB.
+"""The daily pass: a slice's facts, streamed from the state database into DuckDB.
 
-SQLite goes through ADBC, which hands over columns without a Python object per value. It guesses types from the first
-rows, so every column is given a type that cannot be misread: text is never null (empty means unknown in the fact
-tables), and absent numbers are a value that no fact has. PostgreSQL goes through SQLAlchemy's server-side rows.
+Both databases go through ADBC, which hands over columns without a Python object per value. SQLite's driver guesses types
+from the first rows, so every column is given a type that cannot be misread: text is never null (empty means unknown in the
+fact tables), and absent numbers are a value that no fact has.
 """
 
 import os
@@ -16,18 +16,20 @@ from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import Select, String, func, literal, select
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
 
 from core.records import Day, Millis
 from sync.engine.fetch import fetch_deals
 from sync.engine.history import load_changes, stored_fields, trace_changes
 from sync.engine.needs import Needs
 from sync.engine.session import Session, arrow_schema
+from sync.engine.slices import Slice
 from sync.state import State
 from sync.state import schema as t
 
-ROWS = 65_536
+ROWS, BYTES = 16_384, 2_000_000
+"""A batch on the way: at most so many rows (SQLite) or about so many bytes (PostgreSQL)."""
 ABSENT = -(2**53)
 """Stands for an absent number on the way: far outside every stamp, day, count or amount."""
 
@@ -65,8 +67,14 @@ def _is_running(pid: str) -> bool:
     return True
 
 
-def load_everything(
-    session: Session, state: State, needs: Needs, *, moments: Sequence[tuple[Millis, Day]], zone: tzinfo
+def load_slice(
+    session: Session,
+    state: State,
+    needs: Needs,
+    people: Slice,
+    *,
+    moments: Sequence[tuple[Millis, Day]],
+    zone: tzinfo,
 ) -> int:
     """Fill every fact table and `snapshot` (one row per person and moment). Returns the number of people."""
     fields = sorted({*needs.fields, *stored_fields(needs.fields)})
@@ -74,18 +82,18 @@ def load_everything(
     a = t.activity.c
     activity = [a[name] for name in (*_ACTIVITY, *needs.properties)]
     twin = a.duplicate_of.is_not(None).label("duplicate")
-    activities = select(*_safe(activity), twin).where(a.person_id > 0, a.kind.in_(needs.kinds))
-    _stream(session, state, "person", select(*_safe(person)), _absent(person))
-    _stream(session, state, "activity", activities.order_by(a.person_id), _absent(activity))
+    activities = select(*_safe(activity), twin).where(a.person_id.in_(people.people()), a.kind.in_(needs.kinds))
+    _stream(session, state, "person", select(*_safe(person)).where(people.holds()), _absent(person))
+    _stream(session, state, "activity", activities, _absent(activity))
     with state.read() as connection:
         if needs.deals:
-            deals, roles = fetch_deals(connection, zone, None, None)
+            deals, roles = fetch_deals(connection, zone, people.whose, people.which_companies)
             session.replace("deal", deals)
             session.replace("deal_person", roles)
         if needs.fields:
-            changes = list(load_changes(connection, needs.fields, min(at for at, _ in moments)))
-            people = session.people({row["person_id"] for row in changes}, fields)
-            session.replace("change", trace_changes(changes, people, needs.fields))
+            changes = list(load_changes(connection, needs.fields, min(at for at, _ in moments), people.whose))
+            known = session.people({row["person_id"] for row in changes}, fields)
+            session.replace("change", trace_changes(changes, known, needs.fields))
     return session.take_snapshots(moments)
 
 
@@ -112,22 +120,51 @@ def _absent(columns: Sequence[Any]) -> list[str]:
 
 @contextmanager
 def _reader(state: State, name: str, query: Select[Any], columns: Sequence[str]) -> Iterator[Any]:
-    parsed = make_url(state.url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        import adbc_driver_sqlite.dbapi as adbc
+    """The query's rows as Arrow batches."""
+    url = make_url(state.url)
+    if url.get_backend_name() == "postgresql":
+        opened = _read_postgresql(url, query)
+    elif url.database not in (None, "", ":memory:"):
+        opened = _read_sqlite(state, url, query)
+    else:
+        opened = _read_memory(state, name, query, columns)
+    with opened as reader:
+        yield reader
 
-        compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-        with adbc.connect(str(parsed.database)) as source, source.cursor() as cursor:
-            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(ROWS)})
-            cursor.execute(str(compiled))
-            yield cursor.fetch_record_batch()
-        return
+
+@contextmanager
+def _read_sqlite(state: State, url: URL, query: Select[Any]) -> Iterator[Any]:
+    import adbc_driver_sqlite.dbapi as adbc
+
+    text = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    with state.strange_reader(), adbc.connect(str(url.database)) as source, source.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(ROWS)})
+        cursor.execute(str(text))
+        yield cursor.fetch_record_batch()
+
+
+@contextmanager
+def _read_postgresql(url: URL, query: Select[Any]) -> Iterator[Any]:
+    import adbc_driver_postgresql.dbapi as adbc
+
+    # Not the driver's own spelling of parameters: it would double every percent sign.
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    text = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with adbc.connect(address) as source, source.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BYTES)})
+        cursor.execute(str(text))
+        yield cursor.fetch_record_batch()
+
+
+@contextmanager
+def _read_memory(state: State, name: str, query: Select[Any], columns: Sequence[str]) -> Iterator[Any]:
+    """A database in this process's memory has no address that another driver could open."""
     schema = pa.schema([(column, _wire_type(name, column)) for column in columns])
-    with state.engine.connect().execution_options(stream_results=True, yield_per=ROWS) as connection:
-        result = connection.execute(query)
+    with state.engine.connect() as connection:
         batches = (
             pa.RecordBatch.from_pylist([dict(row) for row in part], schema=schema)
-            for part in result.mappings().partitions()
+            for part in connection.execute(query).mappings().partitions(ROWS)
         )
         yield pa.RecordBatchReader.from_batches(schema, batches)
 

@@ -43,6 +43,7 @@ _LINE_TYPES = {
     "count": "BIGINT",
     "machine": "BOOLEAN",
 }
+_FETCHED = 4_096  # rows taken from DuckDB at once
 _compiling = threading.Lock()
 
 
@@ -131,7 +132,7 @@ class Session:
         self._database = "memory"
         if spill is not None:
             self._database = "facts"
-            # Everyone's history does not fit uncompressed: sorted ids and stamps shrink to a fifth.
+            # Sorted ids and stamps shrink to a fifth.
             self.connection.execute("ATTACH ':memory:' AS facts (COMPRESS true)")
             self.connection.execute("USE facts")
         self._installed = ""
@@ -187,13 +188,13 @@ class Session:
         self.connection.execute('DELETE FROM "trend"')
         self.connection.execute(sql.trends if isinstance(sql, Prepared) else f'INSERT INTO "trend" {sql.trends}')
 
-    def lines(self, sql: Texts) -> list[dict[str, Any]]:
-        """The lines of the snapshots in `asked`."""
+    def lines(self, sql: Texts) -> Iterator[dict[str, Any]]:
+        """The lines of the snapshots in `asked`; to be taken before the session is asked anything else."""
         self.connection.execute('DELETE FROM "earned"')
         self.connection.execute(
             sql.earned if isinstance(sql, Prepared) else f'INSERT INTO "earned" BY NAME {sql.earned}'
         )
-        return self.rows(sql.lines)
+        yield from self._rows(sql.lines)
 
     def batches(self, as_of: int, size: int) -> Iterator[list[dict[str, Any]]]:
         """The totals of one moment with their trends, by ascending person, `size` at a time."""
@@ -225,6 +226,10 @@ class Session:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run a query; rows as dicts."""
+        return list(self._rows(sql, values))
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
         cursor = self.connection.execute(sql, list(values))
         names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        while rows := cursor.fetchmany(_FETCHED):
+            yield from (dict(zip(names, row, strict=True)) for row in rows)

@@ -8,12 +8,16 @@ from sqlalchemy import Connection, Select, func, select
 
 from core.identity import Ambiguity, identity_input, resolve
 from core.records import Millis, RecordRef
+from sync.drift import ContestedField, contested_fields
 from sync.look.people import KnownPerson, load_people
+from sync.pauses import longest
 from sync.resolve import neighbourhood
-from sync.state import outbox
+from sync.state import deadletters, outbox
 from sync.state import schema as t
 from sync.state.loading import load_records, refs_of_people
+from sync.state.pause import standing as standing_pauses
 from sync.state.rows import chunks
+from sync.state.stops import Stop, load_stops
 
 RUNS_SHOWN = 5
 MOST_ADDRESSES = 1_000
@@ -22,8 +26,9 @@ MOST_ADDRESSES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Writes that a CRM refused for good, by cause. `example`: one of the records."""
+    """Writes that a CRM refused for good, by cause. `letters` name it for `mikomi dead`; `example`: one of the records."""
 
+    letters: str
     system: str
     effect: str
     code: str
@@ -34,7 +39,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStanding:
-    """One connection. Times are CRM time (UTC ms); `cursors`: stream to the time of its last page."""
+    """One connection. Times are CRM time (UTC ms); `cursors`: stream to the time of its last page.
+
+    `paused`: why it is not called now, as `sync.state.pause.Pause`; `paused_until`: what the last run said of it.
+    """
 
     name: str
     vendor: str
@@ -46,6 +54,7 @@ class ConnectionStanding:
     error: str | None = None
     hint: str | None = None
     paused_until: str | None = None
+    paused: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,8 @@ class Standing:
     unassigned: Sequence[KnownPerson]
     ambiguities: Sequence[Ambiguity]
     ambiguities_cut: bool
+    stops: Sequence[Stop] = ()
+    contested: Sequence[ContestedField] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`; records as `connection/kind/id`."""
@@ -113,6 +124,8 @@ def read_standing(connection: Connection, *, stage: str, vendors: Mapping[str, s
         unassigned=load_people(connection, waiting),
         ambiguities=ambiguities,
         ambiguities_cut=cut,
+        stops=[stop for _, stop in sorted(load_stops(connection).items()) if not stop.allowed],
+        contested=contested_fields(connection),
     )
 
 
@@ -223,6 +236,7 @@ def _connections(connection: Connection, vendors: Mapping[str, str]) -> tuple[Co
     ).scalar()
     said: Mapping[str, Mapping[str, Any]] = (last or {}).get("systems", {})
     kept = {row.name: row.value for row in connection.execute(select(t.setting.c.name, t.setting.c.value))}
+    paused = longest(standing_pauses(connection), vendors)
     return tuple(
         ConnectionStanding(
             name=name,
@@ -235,6 +249,7 @@ def _connections(connection: Connection, vendors: Mapping[str, str]) -> tuple[Co
             error=said.get(name, {}).get("error"),
             hint=said.get(name, {}).get("hint"),
             paused_until=said.get(name, {}).get("paused_until"),
+            paused=asdict(paused[name]) if name in paused else None,
         )
         for name, vendor in vendors.items()
     )
@@ -245,27 +260,9 @@ def _counts(connection: Connection, statement: Select[Any]) -> dict[str, int]:
 
 
 def _refusals(connection: Connection) -> tuple[Refusal, ...]:
-    box = t.outbox.c
-    columns = (box.system, box.effect, box.code, box.message)
-    grouped = (
-        select(*columns, func.count().label("count"), func.max(box.outbox_id).label("newest"))
-        .where(box.state == "dead")
-        .group_by(*columns)
-        .subquery()
-    )
-    statement = (
-        select(grouped, box.kind, box.id)
-        .join(t.outbox, box.outbox_id == grouped.c.newest)
-        .order_by(grouped.c.count.desc(), grouped.c.newest)
-    )
+    dead = deadletters.list_dead(connection)
+    refs = {entry.outbox_id: entry.ref for entry in dead}
     return tuple(
-        Refusal(
-            row["system"],
-            row["effect"],
-            row["code"] or "",
-            row["message"] or "",
-            row["count"],
-            RecordRef(row["system"], row["kind"], row["id"]),
-        )
-        for row in connection.execute(statement).mappings()
+        Refusal(c.letters, c.system, c.effect, c.code, c.message, len(c.ids), refs[c.ids[-1]])
+        for c in deadletters.group_by_cause(dead)
     )

@@ -11,7 +11,9 @@ from connectors.salesforce.settings import SalesforceSettings
 from core.rulebook import template_text, templates
 from sync.app import App
 from sync.cli.starter import settings_text
-from sync.settings import Settings, load_settings
+from sync.pair import check_pair
+from sync.schedule import plan_timings
+from sync.settings import Pair, Settings, load_settings
 from tests.sync.cli.rig import check_golden, mikomi
 
 LANGUAGES = ("ja", "en")
@@ -53,17 +55,34 @@ def test_left_half_written_it_says_what_is_missing(started: Path, monkeypatch: p
     assert not (started / "mikomi.sqlite3").exists()
 
 
+def uncommented(text: str) -> str:
+    """The text with everything in force that it shows behind a `#`, outside of the connections."""
+    shown = re.sub(r"^# (?=[a-z_]+:|  [a-z_]+:)", "", text, flags=re.MULTILINE)
+    return re.sub(r"^  # (?=[a-z_]+:)", "  ", shown, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_key_is_shown_with_its_default(language: str) -> None:
     import yaml
 
-    written = yaml.safe_load(settings_text(language))
+    written = yaml.safe_load(uncommented(settings_text(language)))
     defaults = Settings(connections={"x": {"vendor": "salesforce"}}).model_dump(mode="json")
     assert written.keys() == defaults.keys()
     assert written["language"] == language
     for name, value in defaults.items():
-        if name not in {"connections", "language"}:
+        if name not in {"connections", "language", "pair", "state_key"}:
             assert written[name] == value, name
+    assert set(written["pair"]) == set(Pair.model_fields)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_still_loads_with_everything_in_force(tmp_path: Path, language: str) -> None:
+    file = tmp_path / "mikomi.yaml"
+    file.write_text(uncommented(settings_text(language)), "utf-8")
+    loaded = load_settings(file)
+    check_pair(loaded)
+    assert loaded.settings.pair is not None
+    assert plan_timings(loaded.settings).keys() == {"cycle", "daily", "reconcile"}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -79,7 +98,7 @@ def test_commented_alternatives_are_real_keys(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_it_stays_short_and_comments_stay_in_one_language(language: str) -> None:
     text = settings_text(language)
-    assert len(text.splitlines()) <= 80
+    assert len(text.splitlines()) <= 100
     assert "«" not in text
     japanese = re.search(r"[ぁ-んァ-ヶ]", text)
     assert bool(japanese) is (language == "ja")

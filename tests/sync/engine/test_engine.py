@@ -18,6 +18,7 @@ from sync.state import State, open_state
 from sync.state import schema as t
 from tests.core.scoring.oracle import Oracle
 from tests.core.scoring.worlds import NOW, ZONE, facts_of
+from tests.sync.databases import BOTH, fresh_database
 from tests.sync.engine.worlds import store_world
 
 World = dict[str, list[dict[str, Any]]]
@@ -42,16 +43,18 @@ def world() -> World:
     return world
 
 
-@pytest.fixture(scope="module")
-def filled(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    state = open_state(f"sqlite:///{tmp_path_factory.mktemp('engine') / 'state.db'}")
-    store_world(state, world)
-    yield state
-    state.close()
+@pytest.fixture(scope="module", params=BOTH)
+def filled(world: World, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+    with fresh_database(request.param, request, tmp_path_factory.mktemp("engine")) as url:
+        state = open_state(url)
+        store_world(state, world)
+        yield state
+        state.close()
 
 
 def everyone(engine: ScoreEngine, as_of: int = NOW) -> list[Scored]:
-    return [score for batch in engine.score_all(as_of) for score in batch]
+    scores = [score for batch in engine.score_all(as_of) for score in batch]
+    return sorted(scores, key=lambda score: score.person_id)
 
 
 @pytest.mark.parametrize("as_of", [NOW, NOW - 30 * DAY_MS])
@@ -84,10 +87,7 @@ def test_one_person_alone_scores_as_in_company(filled: State, book: Rulebook) ->
     engine.close()
 
 
-def test_unchanged_people_keep_their_stored_reasons(
-    filled: State, book: Rulebook, tmp_path: Path, world: World
-) -> None:
-    state = open_state(f"sqlite:///{tmp_path / 'state.db'}")
+def test_unchanged_people_keep_their_stored_reasons(state: State, book: Rulebook, world: World) -> None:
     store_world(state, world)
     engine = ScoreEngine(state, book, ZONE)
     first = everyone(engine)
@@ -102,7 +102,6 @@ def test_unchanged_people_keep_their_stored_reasons(
         connection.execute(update(t.score).where(t.score.c.person_id == 5).values(total=-1))
         connection.execute(update(t.score).where(t.score.c.person_id == 6).values(digest="other"))
     assert [score.person_id for score in everyone(engine) if score.lines is not None] == [4, 5, 6]
-    state.close()
 
 
 def keep(state: State, scores: list[Scored], digest: str) -> None:
@@ -118,7 +117,7 @@ def keep(state: State, scores: list[Scored], digest: str) -> None:
 
 
 def test_the_full_pass_without_adbc_says_the_same(filled: State, world: World, book: Rulebook) -> None:
-    """A database in memory takes the way of PostgreSQL: rows through SQLAlchemy."""
+    """A database in memory has no address for another driver: rows come through SQLAlchemy."""
     memory = open_state("sqlite://")
     store_world(memory, world)
     assert everyone(ScoreEngine(memory, book, ZONE)) == everyone(ScoreEngine(filled, book, ZONE))
@@ -132,8 +131,17 @@ def test_progress_is_told_and_nothing_is_left_behind(
     told: list[tuple[int, int]] = []
     for _ in ScoreEngine(state, book, ZONE).score_all(NOW, lambda done, count: told.append((done, count))):
         pass
-    assert told == [(PEOPLE, PEOPLE)]
+    alone = sum(person["company_id"] is None for person in world["person"])
+    assert told == [(PEOPLE - alone, PEOPLE), (PEOPLE, PEOPLE)]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".mikomi")] == []
+
+
+@pytest.mark.parametrize("size", [3, 11])
+def test_slices_of_any_size_say_the_same(filled: State, book: Rulebook, size: int) -> None:
+    """The colleagues and deals that a score looks at are in the slice, however small it is."""
+    whole = everyone(ScoreEngine(filled, book, ZONE))
+    assert any(line.rule_id == "buying-group" for score in whole for line in score.lines or ())
+    assert everyone(ScoreEngine(filled, book, ZONE, slice_size=size)) == whole
 
 
 def test_an_empty_state_has_no_scores(state: State, book: Rulebook) -> None:
@@ -144,7 +152,8 @@ def test_a_pass_without_trend(filled: State, book: Rulebook) -> None:
     engine = ScoreEngine(filled, book, ZONE)
     plain = [score for batch in engine.score_all(NOW, trend=False) for score in batch]
     assert {score.trend for score in plain} == {"unknown"}
-    assert [score.total for score in plain] == [score.total for score in everyone(engine)]
+    totals = {score.person_id: score.total for score in everyone(engine)}
+    assert {score.person_id: score.total for score in plain} == totals
 
 
 def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, book: Rulebook, world: World) -> None:
@@ -157,8 +166,8 @@ def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, bo
         connection.execute(insert(t.activity).values(**stray))
         deal = {"system": "salesforce", "id": "006gone", "company_id": 1, "stage": "x", "is_closed": True, "is_won": True,
                 "created_at": 0, "closed_at": NOW - DAY_MS, "modified_at": 0}  # fmt: skip
-        connection.execute(insert(t.deal).values(**deal, deleted_at=NOW))
-        connection.execute(insert(t.deal).values(**(deal | {"id": "006twin"}), duplicate_of=1))
+        connection.execute(insert(t.deal).values(**deal, deal_id=10**6, deleted_at=NOW))
+        connection.execute(insert(t.deal).values(**(deal | {"id": "006twin"}), deal_id=10**6 + 1, duplicate_of=1))
     assert everyone(ScoreEngine(state, book, ZONE)) == before
     assert ScoreEngine(state, book, ZONE).score_people(range(1, PEOPLE + 1), NOW) == before
 

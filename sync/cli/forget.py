@@ -1,0 +1,95 @@
+"""`mikomi forget`: shows what will go, asks, erases, and says what it cannot reach."""
+
+import sys
+
+from core.errors import InvalidInput
+from sync import audit
+from sync.app import App
+from sync.cli.output import print_finding, print_line, print_table
+from sync.forget import WAIT_SECONDS, Leaver, find_leaver, forget, known_backups
+from sync.texts import Say, speaker
+
+LISTED = 20
+
+
+def run_forget(app: App, who: str, *, yes: bool) -> int:
+    """Erase a person here, for good. Exit code 1 if the question was answered with no.
+
+    Raises:
+        InvalidInput: `who` is neither an address nor a record, or nobody could be asked.
+    """
+    settings = app.loaded.settings
+    say = speaker(settings.language)
+    with app.state(create=False) as state:
+        with state.read() as connection:
+            leaver = find_leaver(connection, who)
+        _show(leaver, say)
+        if not yes and not confirm(say("Erase this person here, for good?"), say):
+            print_line(say("Nothing was changed."))
+            return 1
+        with audit.acting(actor=audit.operator()), state.alone(wait_seconds=WAIT_SECONDS):
+            gone, whole = forget(state, who)
+    print_line(
+        say("Erased. Nothing of this person is stored here again.")
+        if gone.refs
+        else say("Noted: nothing under this address is stored here from now on."),
+        "green",
+    )
+    _show_limits(app, gone, say, whole=whole)
+    return 0
+
+
+def confirm(question: str, say: Say) -> bool:
+    """A yes or no from the person at the terminal.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if not sys.stdin.isatty():
+        raise InvalidInput(say("there is no terminal to ask at"), hint=say("add --yes"))
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes", "はい"}
+
+
+def _show(leaver: Leaver, say: Say) -> None:
+    if not leaver.refs:
+        print_line(say("Nobody here has this address. It will be refused from now on."))
+        return
+    print_line(say("What is stored of this person and will go:"), "bold")
+    rows = [
+        (say("records"), f"{len(leaver.refs):,}"),
+        (say("activities"), f"{leaver.activities:,}"),
+        (say("changes of attributes"), f"{leaver.changes:,}"),
+        (say("tasks that were not sent"), f"{leaver.unsent:,}"),
+        (say("names of deals that are theirs alone"), f"{len(leaver.deals):,}"),
+    ]
+    print_table(("", ""), rows, right=(1,))
+    for ref in leaver.refs[:LISTED]:
+        print_line(f"  {ref}", "dim")
+    if len(leaver.refs) > LISTED:
+        print_line(say("  … and {count} more", count=len(leaver.refs) - LISTED), "dim")
+
+
+def _show_limits(app: App, leaver: Leaver, say: Say, *, whole: bool) -> None:
+    """What stays where this command does not reach."""
+    settings = app.loaded.settings
+    if leaver.written:
+        text = say("Mikomi's own fields of {count} records are emptied by the next sync.", count=len(leaver.written))
+        print_finding("info", "CRM", text)
+    print_finding(
+        "warning",
+        "CRM",
+        say("The CRM's own record of the person is not touched."),
+        say("delete it there, if that was asked for, too"),
+    )
+    folder = settings.schedule.backup_folder
+    folder = folder if folder.is_absolute() else app.file.parent / folder
+    for path in known_backups(app.loaded.state_url, folder):
+        text = say("{file} still holds the person.", file=path)
+        print_finding(
+            "warning", say("backup"), text, say("delete the file, or keep it: a restore erases the person again")
+        )
+    if not whole:
+        text = say("The database's files may still hold deleted text: a program was reading, or the disk is full.")
+        print_finding("warning", say("state"), text, say("run the same command again later"))

@@ -1,0 +1,222 @@
+"""What the audit log and the log say of whole runs: every write, every change of settings and rules, and no person."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from core.rulebook import load_rulebook, template_text
+from core.yamltext import read_source
+from sandbox import Sandbox
+from sync import audit
+from sync.changes import flatten_settings, note_changes
+from sync.settings import Settings
+from sync.state import State
+from sync.state import schema as t
+from tests.canary import ADDRESS
+from tests.sync.cli.rig import mikomi
+from tests.sync.practice import MORNING_MS, Practice, control
+
+RULES = template_text("b2b-japan-standard")
+
+
+def rows(state: State, **filters: Any) -> list[dict[str, Any]]:
+    with state.read() as connection:
+        return [dict(row) for row in audit.look(connection, limit=10_000, **filters)]
+
+
+# --- settings and rules ------------------------------------------------------------------------------------------------
+
+
+def settings_with(**more: Any) -> Settings:
+    return Settings(**({"connections": {"hubspot": {"vendor": "hubspot", "token": {"env": "TOKEN"}}}} | more))
+
+
+def test_the_first_run_notes_what_it_begins_with_and_a_quiet_one_nothing(state: State) -> None:
+    rulebook = load_rulebook(RULES, source="rulebook.yaml")
+    note_changes(state, settings_with(), rulebook)
+    found = rows(state)
+    assert [(row["action"], row["subject"], row["old"]) for row in found] == [
+        ("stage", "settings", None),
+        ("config", "settings", None),
+        ("rulebook", "rulebook", None),
+    ]
+    assert found[1]["new"]["connections.hubspot.token.env"] == "TOKEN"
+    assert found[2]["new"]["name"] == rulebook.name
+    note_changes(state, settings_with(), rulebook)
+    assert len(rows(state)) == 3
+
+
+def test_changes_are_noted_key_by_key(state: State) -> None:
+    rulebook = load_rulebook(RULES, source="rulebook.yaml")
+    note_changes(state, settings_with(), rulebook)
+    note_changes(state, settings_with(stage="fields", deliver={"delta": 5}, signals={"call": "hubspot"}), rulebook)
+    assert [(row["action"], row["old"], row["new"]) for row in rows(state)[3:]] == [
+        ("stage", {"stage": "observe"}, {"stage": "fields"}),
+        ("config", {"deliver.delta": 3, "signals": {}}, {"deliver.delta": 5, "signals.call": "hubspot"}),
+    ]
+
+
+def test_changed_rules_are_named(state: State) -> None:
+    document: Any = read_source(RULES).value
+    note_changes(state, settings_with(), load_rulebook(RULES, source="rulebook.yaml"))
+    gone = document["rules"].pop()
+    first = next(rule for rule in document["rules"] if isinstance(rule.get("points"), int))
+    first["points"] = first["points"] - 1
+    document["bands"]["A"]["total"] += 1
+    changed = yaml.safe_dump(document, allow_unicode=True)
+    note_changes(state, settings_with(), load_rulebook(changed, source="rulebook.yaml"))
+    [noted] = rows(state)[3:]
+    assert (noted["action"], noted["why"]) == ("rulebook", "other numbers")
+    assert noted["new"]["rules changed"] == [first["id"]]
+    assert noted["new"]["rules removed"] == [gone["id"]]
+    assert "bands" in noted["new"]["parts changed"]
+    assert noted["old"]["digest"] != noted["new"]["digest"]
+
+
+def test_people_and_secrets_in_settings_are_not_shown() -> None:
+    found = flatten_settings(
+        settings_with(
+            state="postgresql://mikomi:hunter22@db.example/x",
+            tasks={"fallback_owner": {"hubspot": ADDRESS}},
+            connections={
+                "crm": {"vendor": "salesforce", "username": ADDRESS, "client_secret": "written out", "token": "x"}
+            },
+        )
+    )
+    text = json.dumps(found)
+    assert ADDRESS not in text
+    assert "hunter22" not in text
+    assert "written out" not in text
+    assert found["connections.crm.client_secret"] == found["connections.crm.token"] == "hidden"
+
+
+# --- writes --------------------------------------------------------------------------------------------------------------
+
+
+def test_every_write_is_in_the_log_before_and_after(tmp_path: Path, database: str) -> None:
+    with Sandbox(seed=3, people=40, now_ms=MORNING_MS) as box:
+        practice = Practice(box, tmp_path, stage="all", state=database)
+        practice.setup()
+        url = box.salesforce.url
+        control(url, "POST", "faults", {"kind": "drop_after", "method": "POST", "path": "composite", "skip": 3})
+        for _ in range(3):
+            practice.sync()
+            practice.wait(900)
+        with practice.state() as state:
+            found = rows(state)
+            with state.read() as connection:
+                assert audit.verify(connection).intact
+        written = practice.rows(t.acknowledged)
+        tasks = {task["Mikomi_Key__c"] for task in practice.salesforce_tasks()}
+        tasks |= {task["properties"]["mikomi_key"] for task in practice.hubspot_tasks()}
+        texts = json.dumps(found, ensure_ascii=False)
+        reasons = {row["values"]["reasons"] for row in written if row["values"].get("reasons")}
+        names = {row["fields"].get("last_name", "") for row in practice.rows(t.record)} - {""}
+    claimed = {row["new"]["write"]: row for row in found if row["action"] in {"write-fields", "create-task"}}
+    confirmed = {row["new"]["write"] for row in found if row["action"] in {"confirmed", "found"}}
+    assert confirmed <= claimed.keys()
+    assert {f"{row['system']}/{row['kind']}/{row['id']}" for row in written} <= {
+        claimed[write]["subject"] for write in confirmed
+    }
+    assert tasks
+    assert tasks <= {row["new"].get("key") for row in claimed.values()}
+    assert all(row["why"] for row in found)
+    assert reasons
+    assert not [text for text in reasons if text in texts]
+    assert not [name for name in names if f'"{name}"' in texts]
+    assert not re.search(r"[\w.]+@[\w.]+", texts)
+    latest = {row["subject"]: row for row in claimed.values() if row["action"] == "write-fields"}
+    for row in written:
+        noted = latest[f"{row['system']}/{row['kind']}/{row['id']}"]["new"]
+        assert all(row["values"][name] == noted[name] for name in ("score", "band") if name in noted)
+
+
+# --- the command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    document = {"language": "en", "connections": {"hubspot": {"vendor": "hubspot"}}}
+    (tmp_path / "mikomi.yaml").write_text(yaml.safe_dump(document), "utf-8")
+    from sync.state import open_state
+
+    state = open_state(f"sqlite:///{tmp_path / 'mikomi.sqlite3'}")
+    with state.begin() as connection:
+        old, new = {"score": 40, "band": "C"}, {"write": "1.1.0", "score": 82, "band": "A"}
+        audit.note_many(
+            connection,
+            [
+                audit.Note("write-fields", "hubspot/contact/1", "band C → A", old=old, new=new, at=MORNING_MS),
+                audit.Note("confirmed", "hubspot/contact/1", "the CRM took it", new={"write": "1.1.0"}, at=MORNING_MS),
+                audit.Note(
+                    "write-fields", "hubspot/contact/2", "x", new={"write": "2.1.0", "score": 1}, at=MORNING_MS + 1
+                ),
+                audit.Note("pause", "hubspot", "holidays\x1b[31m", actor="user sato", at=MORNING_MS + 2),
+            ],
+        )
+    state.close()
+    return tmp_path
+
+
+def test_the_command_shows_entries_with_their_outcome(folder: Path) -> None:
+    said = mikomi("log", "-c", folder / "mikomi.yaml")
+    assert said.code == 0
+    first, second, third = said.out.splitlines()[1:]
+    assert re.search(r"2026-11-24 10:00:00 +mikomi +write-fields +hubspot/contact/1 .*band C → A, score 40 → 82", first)
+    assert first.rstrip().endswith("done")
+    assert "it may have happened" in second
+    assert "user sato" in third
+    assert "\x1b" not in said.out
+
+
+def test_the_command_filters(folder: Path) -> None:
+    def count(*options: str) -> int:
+        said = mikomi("log", "-c", folder / "mikomi.yaml", "--json", *options)
+        return len(json.loads(said.out)["entries"])
+
+    assert count() == 4
+    assert count("hubspot/contact/1") == 2
+    assert count("--action", "write") == 2
+    assert count("--since", "2026-11-24") == 4
+    assert count("--since", "2026-11-25") == 0
+    assert count("--limit", "1") == 1
+    assert mikomi("log", "-c", folder / "mikomi.yaml", "--since", "yesterday").code == 2
+
+
+def test_the_command_names_the_first_broken_entry(folder: Path) -> None:
+    from sqlalchemy import update
+
+    from sync.state import open_state
+
+    said = mikomi("log", "-c", folder / "mikomi.yaml", "--verify")
+    assert said.code == 0
+    assert re.search(r"4:[0-9a-f]{64}", said.out)
+    state = open_state(f"sqlite:///{folder / 'mikomi.sqlite3'}")
+    with state.begin() as connection:
+        connection.execute(update(t.audit).where(t.audit.c.seq == 2).values(why="something else"))
+    state.close()
+    said = mikomi("log", "-c", folder / "mikomi.yaml", "--verify")
+    assert said.code == 1
+    assert "entry 2: it was altered" in said.out
+    assert json.loads(mikomi("log", "-c", folder / "mikomi.yaml", "--verify", "--json").out)["broken"] == 2
+
+
+def test_an_archived_beginning_is_anchored(folder: Path) -> None:
+    config, file = folder / "mikomi.yaml", folder / "old.jsonl"
+    assert mikomi("log", "-c", config, "--archive", file).code == 2
+    said = mikomi("log", "-c", config, "--archive", file, "--before", "2026-11-24T10:00:00.001")
+    assert said.code == 0, said.err
+    assert file.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert [line["seq"] for line in lines] == [1, 2]
+    assert audit.verify_rows(lines).intact
+    assert not audit.verify_rows(lines[1:]).intact
+    verdict = json.loads(mikomi("log", "-c", config, "--verify", "--json").out)
+    assert (verdict["intact"], verdict["rows"], verdict["archived_up_to"]) == (True, 3, 2)
+    said = mikomi("log", "-c", config, "--archive", file, "--before", "2030-01-01")
+    assert said.code == 2
+    assert "another" in said.err or "new file" in said.err
