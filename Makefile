@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help venv demo test lint format types bench lock cassettes clean
+.PHONY: help venv demo test soak lint format types bench lock cassettes clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -29,6 +29,9 @@ demo: $(STAMP) ## both CRMs emulated, 2,000 people, from doctor to a sync that s
 
 test: $(STAMP) ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+soak: $(STAMP) ## 1,000 histories and 60 process runs of faults on both databases, held against I1-I14 (about 15 minutes)
+	@$(BIN)/python -m tests.simulation.soak $(SOAK)
 
 lint: $(STAMP) ## style, format, strict types
 	@$(BIN)/ruff check .

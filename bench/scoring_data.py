@@ -1,12 +1,15 @@
 """A made-up state database for the scoring figures: deterministic, streamed, never all in memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import adbc_driver_sqlite.dbapi as adbc
 import numpy as np
 import pyarrow as pa
+from sqlalchemy import BigInteger, Boolean, Float, Integer, SmallInteger
+from sqlalchemy.engine import URL, make_url
 
 from core.records import ACTIVITY_KINDS, DAY_MS, local_day
 from core.titles import TITLE_RANKS
@@ -30,28 +33,66 @@ INDUSTRIES = ("製造業", "情報通信業", "卸売業", "建設業", "医療"
 TARGET_INDUSTRIES = ["製造業", "情報通信業"]
 
 
-def make_database(path: Path, people: int, activities: int, seed: int = 7) -> None:
-    """Write a state database with so many people and activities. The secondary indexes, which scoring never reads, are
-    left out of the big table.
+def make_database(url: str, people: int, activities: int, seed: int = 7) -> None:
+    """Fill a new state database with so many people and activities. The secondary indexes and the foreign key, which
+    scoring never reads, are left out of the big table.
     """
-    state = open_state(f"sqlite:///{path}")
+    state = open_state(url)
     with state.begin() as connection:
         for index in metadata.tables["activity"].indexes:
             connection.exec_driver_sql(f'DROP INDEX "{index.name}"')
         connection.exec_driver_sql("INSERT INTO source (code, system, object) VALUES (1, 'hubspot', 'events')")
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ALTER TABLE activity DROP CONSTRAINT fk_activity_source")
     state.close()
     random = np.random.default_rng(seed)
-    with adbc.connect(str(path)) as target, target.cursor() as cursor:
-        cursor.execute("PRAGMA foreign_keys=OFF")
+    with _target(make_url(url)) as target, target.cursor() as cursor:
         for first in range(1, people + 1, CHUNK):
             ids = np.arange(first, min(first + CHUNK, people + 1))
-            cursor.adbc_ingest("person", _people(random, ids), mode="append")
+            _append(cursor, "person", _people(random, ids))
             share = activities * (ids[-1] + 1 - first) // people
-            cursor.adbc_ingest("activity", _activities(random, ids, share), mode="append")
-        cursor.adbc_ingest(
-            "deal", _deals(random, max(1, people // 20), people // PEOPLE_PER_COMPANY + 1), mode="append"
-        )
+            _append(cursor, "activity", _activities(random, ids, share))
+        _append(cursor, "deal", _deals(random, max(1, people // 20), people // PEOPLE_PER_COMPANY + 1))
         target.commit()
+    state = open_state(url)
+    if state.engine.dialect.name == "postgresql":
+        with state.outside() as connection:
+            connection.exec_driver_sql("ANALYZE")  # as autovacuum would have
+    state.close()
+
+
+@contextmanager
+def _target(url: URL) -> Iterator[Any]:
+    if url.get_backend_name() == "postgresql":
+        import adbc_driver_postgresql.dbapi as postgresql
+
+        with postgresql.connect(url.render_as_string(hide_password=False)) as target:
+            yield target
+        return
+    import adbc_driver_sqlite.dbapi as sqlite
+
+    with sqlite.connect(str(url.database)) as target, target.cursor() as cursor:
+        cursor.execute("PRAGMA foreign_keys=OFF")
+        yield target
+
+
+_WIRE = {
+    BigInteger: pa.int64(),
+    SmallInteger: pa.int16(),
+    Integer: pa.int32(),
+    Boolean: pa.bool_(),
+    Float: pa.float64(),
+}
+
+
+def _append(cursor: Any, name: str, rows: pa.Table) -> None:
+    """PostgreSQL takes columns only in its own widths."""
+    columns = metadata.tables[name].c
+    kinds = {
+        column: _WIRE.get(type(columns[column].type), rows.schema.field(column).type) for column in rows.column_names
+    }
+    schema = pa.schema(list(kinds.items()))
+    cursor.adbc_ingest(name, rows.cast(schema), mode="append")
 
 
 def _people(random: np.random.Generator, ids: np.ndarray) -> pa.Table:

@@ -1,0 +1,410 @@
+"""One company in one process: both CRMs emulated, Mikomi's parts wired by hand so that time, faults and crashes are ours.
+
+Everything that happens is a method here; `steps` draws them, `watch` holds the invariants against what came of it.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.request import Request, urlopen
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, select, update
+
+from connectors import Connector, open_connector
+from core.errors import ConnectorError, LeaseLost, MikomiError
+from core.records import Millis
+from core.rulebook import Rulebook, load_rulebook
+from sandbox import Sandbox
+from sync.app import usage_of
+from sync.backup import restore_backup, write_backup
+from sync.cycle import Cycle
+from sync.progress import Silent
+from sync.reconcile import reconcile
+from sync.report import RunReport
+from sync.settings import Settings
+from sync.state import State, open_state
+from sync.state import schema as t
+from tests.sync.practice import control, find_admin_token
+
+START_MS = 1_795_482_000_000  # Tuesday 2026-11-24, ten in the morning in Tokyo
+TITLES = ("部長", "課長", "担当", "代表取締役", "")
+RULEBOOK = """
+name: simulated
+timezone: Asia/Tokyo
+dimensions: {fit: {cap: 50}, engagement: {cap: 60}, relationship: {cap: 30}}
+rules:
+  - {id: boss, dimension: fit, points: 35, when: {field: title_rank, at_least: section_manager}, label: {ja: 役職者, en: Manager}}
+  - {id: met, dimension: engagement, points: POINTS, on: meeting, decay: {half_life: 60d}, cap: 60, label: {ja: 商談, en: Meeting}}
+  - {id: called, dimension: engagement, points: 15, on: call, decay: {half_life: 60d}, cap: 45, label: {ja: 通話, en: Call}}
+  - {id: team, dimension: relationship, points: 10, account: {people_active: {at_least: 2, within: 90d}}, label: {ja: 同僚, en: Colleagues}}
+bands: {A: {total: 60}, B: {total: 40}, C: {total: 20}, D: {}}
+handover: {name: sales, band: A, recent: 14d, rearm_below: 50, initial: all}
+"""
+
+UNUSED = ("emails", "notes", "email_events", "forms", "lists", "marketing_events", "web_events")
+"""HubSpot's other sources of activities: nothing here acts there, and each costs calls in every pass."""
+
+System = Literal["salesforce", "hubspot"]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a history did to itself: for the table of faults, and for what the checks must allow."""
+
+    steps: list[str] = field(default_factory=list)
+    faults: set[str] = field(default_factory=set)
+    poisoned: set[str] = field(default_factory=set)
+    erased: set[str | None] = field(default_factory=set)  # names and addresses of people whom a CRM deleted for good
+    overtaken: int = 0
+    not_stopped: int = 0
+
+
+class Crash(BaseException):
+    """The process is gone: nothing that was not committed happened."""
+
+
+class SimulatedClock:
+    """The sandbox's clock for Mikomi too, shifted by a skew; a sleep takes no time."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self._box = box
+        self.skew: Millis = 0
+        self._slept = 0.0
+
+    def now(self) -> Millis:
+        return self._box.clock.now_ms() + self.skew
+
+    def monotonic(self) -> float:
+        return self._box.clock.now_ms() / 1000 + self._slept
+
+    def sleep(self, seconds: float) -> None:
+        self._slept += seconds
+
+
+@lru_cache(maxsize=8)
+def rulebook_with(points: int) -> Rulebook:
+    return load_rulebook(RULEBOOK.replace("POINTS", str(points)), source="simulated.yaml")
+
+
+class World:
+    """See the module. Use as a context manager."""
+
+    def __init__(
+        self, folder: Path, *, state_url: str | None = None, unique_task: bool = True, **settings: Any
+    ) -> None:
+        self.folder = folder
+        self.url = state_url or f"sqlite:///{folder / 'state.sqlite3'}"
+        self.box = Sandbox(people=0, limits=False, now_ms=START_MS, unique_task_property=unique_task)
+        self.unique_task = unique_task
+        self.more = settings
+        self.points = 30
+        self.people = 0
+        self.reports: list[RunReport] = []
+        self.stopped: list[MikomiError] = []
+        self.restored = False
+        self.share: int | None = None  # calls a day that HubSpot's connection was granted
+        self.calls_before = 0
+        self.backup: Path | None = None
+        self.tally = Tally()
+        self.disturb_database: Callable[[float], None] = time.sleep
+        self.on_commit: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self.box.start()
+        self.box.clock.hold()
+        self.clock = SimulatedClock(self.box)
+        self.eye = open_state(self.url)
+        os.environ["SIMULATED_SF"] = self.box.salesforce.token
+        os.environ["SIMULATED_HS"] = self.box.hubspot.token
+        admin = find_admin_token(control(self.box.salesforce.url, "GET", "credentials"))
+        os.environ["SIMULATED_ADMIN"] = admin
+        self.owner = _first_owner(self.box)
+        self.setup()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.eye.close()
+        self.box.stop()
+
+    # --- Mikomi ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        connections = {
+            "salesforce": {
+                "vendor": "salesforce",
+                "auth": "access_token",
+                "access_token": {"env": "SIMULATED_SF"},
+                "setup_access_token": {"env": "SIMULATED_ADMIN"},
+                "base_url": self.box.salesforce.url,
+                "sandbox": True,
+            },
+            "hubspot": {
+                "vendor": "hubspot",
+                "token": {"env": "SIMULATED_HS"},
+                "base_url": self.box.hubspot.url,
+                "sandbox": True,
+                "searches_per_second": 0,
+                "mapping": {"activities": {name: [] for name in UNUSED}},
+            },
+        }
+        for name, more in self.more.get("connections", {}).items():
+            connections[name] |= more
+        rest = {name: value for name, value in self.more.items() if name != "connections"}
+        return Settings(
+            **{
+                "stage": "all",
+                "connections": connections,
+                "deliver": {"delta": 1, "refresh_days": 1},
+                "tasks": {"fallback_owner": {"hubspot": self.owner}},
+                "state": self.url,
+                **rest,
+            }
+        )
+
+    @contextmanager
+    def connectors(self, settings: Settings) -> Iterator[Mapping[str, Connector]]:
+        built = {
+            name: open_connector(
+                name,
+                section,
+                zone=ZoneInfo("Asia/Tokyo"),
+                usage=usage_of(rulebook_with(self.points)),
+                clock=self.clock,
+            )
+            for name, section in settings.connections.items()
+        }
+        try:
+            yield built
+        finally:
+            for connector in built.values():
+                connector.close()
+
+    def grant(self, calls: int) -> None:
+        """From now on this connection may make so many calls a day."""
+        self.share, self.calls_before = calls, self.hubspot_calls()
+        self.more.setdefault("connections", {}).setdefault("hubspot", {})["daily_calls"] = calls
+
+    def hubspot_calls(self) -> int:
+        """Calls that HubSpot has counted, without token requests."""
+        calls: dict[str, int] = control(self.box.hubspot.url, "GET", "calls")
+        return sum(count for name, count in calls.items() if "/oauth/" not in name)
+
+    def setup(self) -> None:
+        with self.connectors(self.settings) as built:
+            for connector in built.values():
+                failed = [r for r in connector.apply_setup() if r.status == "failed"]
+                assert failed == [], failed
+
+    @contextmanager
+    def state(self) -> Iterator[State]:
+        state = open_state(self.url)
+        try:
+            yield state
+        finally:
+            state.close()
+
+    def sync(self, *, crash_at: tuple[int, bool] | None = None, sweep: bool = False) -> RunReport | None:
+        """One pass with freshly built objects. None where it crashed (as asked) or could not run."""
+        settings = self.settings
+        with self.state() as state, self.connectors(settings) as built, crashing(state, crash_at, self.on_commit):
+            cycle = Cycle(state, settings, rulebook_with(self.points), built, clock=self.clock.now)
+            try:
+                report = cycle.run(sweep=sweep, strict=False)
+            except Crash:
+                self._free_lease()
+                return None
+            except (ConnectorError, LeaseLost, MikomiError) as error:
+                self.stopped.append(error)
+                return None
+        self.reports.append(report)
+        return report
+
+    def sync_overtaken(self, commit: int) -> bool:
+        """One run stands still before a commit, another takes over and ends; the first then goes on. Whether it was stopped."""
+        reached, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+        found: list[BaseException] = []
+        settings = self.settings
+
+        def slow() -> None:
+            seen = [0]
+
+            def stand_still() -> None:
+                seen[0] += 1
+                if seen[0] == commit:
+                    reached.set()
+                    go_on.wait(60)
+
+            try:
+                with self.state() as state, self.connectors(settings) as built, watching(state, stand_still):
+                    Cycle(state, settings, rulebook_with(self.points), built, clock=self.clock.now).run(strict=False)
+            except BaseException as error:
+                found.append(error)
+            finally:
+                ended.set()
+                reached.set()
+
+        thread = threading.Thread(target=slow)
+        thread.start()
+        reached.wait(60)
+        overtaken = not ended.is_set()
+        if overtaken:
+            self._free_lease()  # as if its beat had stood still for the lease's life
+            self.sync()
+        go_on.set()
+        thread.join(60)
+        for error in found:
+            if not isinstance(error, MikomiError):
+                raise error
+        stopped = any(isinstance(error, LeaseLost) for error in found)
+        self.tally.overtaken += overtaken
+        self.tally.not_stopped += overtaken and not stopped
+        return stopped
+
+    def _free_lease(self) -> None:
+        with self.eye.begin(fenced=False) as connection:
+            connection.execute(update(t.lease).values(holder=None))
+
+    def rows(self, table: Any, *where: Any) -> list[dict[str, Any]]:
+        with self.eye.read() as connection:
+            return [dict(row) for row in connection.execute(select(table).where(*where)).mappings()]
+
+    # --- people and their CRMs ------------------------------------------------------------------------------------------
+
+    def salesforce(self, order: Mapping[str, Any]) -> Any:
+        return control(self.box.salesforce.url, "POST", "records", order)
+
+    def hubspot(self, order: Mapping[str, Any]) -> Any:
+        return control(self.box.hubspot.url, "POST", "records", order)
+
+    def soql(self, query: str) -> list[dict[str, Any]]:
+        return list(control(self.box.salesforce.url, "POST", "query", {"soql": query})["records"])
+
+    def hubspot_rows(self, kind: str) -> list[dict[str, Any]]:
+        return list(control(self.box.hubspot.url, "GET", f"rows?type={kind}"))
+
+    def touch(self, system: System, order: Mapping[str, Any]) -> None:
+        control(self.url_of(system), "POST", "touch", dict(order))
+
+    def row_fault(self, order: Mapping[str, Any]) -> None:
+        control(self.box.salesforce.url, "POST", "row_faults", dict(order))
+
+    def take_backup(self) -> None:
+        """A copy of the state while nothing runs."""
+        self.backup = self.folder / "backup.sqlite3"
+        self.backup.unlink(missing_ok=True)
+        with self.state() as state:
+            write_backup(state, self.backup)
+
+    def put_backup_back(self) -> None:
+        if self.backup is None:
+            return
+        with self.state() as state, state.alone():
+            restore_backup(state, self.backup)
+        self.restored = True
+
+    def reconcile(self) -> None:
+        """What an operator does after a restore: look both ways and heal."""
+        settings = self.settings
+        with self.state() as state, self.connectors(settings) as built:
+            name = rulebook_with(self.points).handover.name
+            reconcile(state, settings, built, name, heal=True, progress=Silent(), clock=self.clock.now)
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(LATE_SECONDS * 2) if self.late else None
+        self.box.clock.advance(seconds)
+
+    @property
+    def late(self) -> bool:
+        """Whether requests may still be carried out behind our back."""
+        return any(rule["kind"] == "late_commit" for rule in self.faults())
+
+    def faults(self) -> list[dict[str, Any]]:
+        both = (self.box.salesforce.url, self.box.hubspot.url)
+        return [rule for url in both for rule in control(url, "GET", "faults")]
+
+    def fault(self, system: System, rule: Mapping[str, Any]) -> None:
+        control(self.url_of(system), "POST", "faults", dict(rule))
+
+    def heal(self) -> None:
+        if self.late:
+            time.sleep(LATE_SECONDS * 3)
+        for url in (self.box.salesforce.url, self.box.hubspot.url):
+            control(url, "DELETE", "faults")
+        control(self.box.salesforce.url, "DELETE", "row_faults")
+        self.clock.skew = 0
+
+    def url_of(self, system: System) -> str:
+        return self.box.salesforce.url if system == "salesforce" else self.box.hubspot.url
+
+
+def _first_owner(box: Sandbox) -> str:
+    """Somebody in HubSpot who can take tasks of contacts without an owner."""
+    request = Request(
+        f"{box.hubspot.url}/crm/v3/owners?limit=1", headers={"Authorization": f"Bearer {box.hubspot.token}"}
+    )
+    with urlopen(request, timeout=30) as answer:
+        return str(json.load(answer)["results"][0]["id"])
+
+
+LATE_SECONDS = 0.03
+"""How long after hanging up a late request is carried out, in real time."""
+
+
+@contextmanager
+def crashing(state: State, at: tuple[int, bool] | None, on_commit: list[Any]) -> Iterator[None]:
+    """Die at the given commit of this state: before it (True) or just after (False)."""
+    begin, seen = state.begin, [0]
+
+    @contextmanager
+    def begin_or_die(*, fenced: bool = True) -> Iterator[Connection]:
+        if not fenced:  # beats and leases are not of the run
+            with begin(fenced=False) as connection:
+                yield connection
+            return
+        seen[0] += 1
+        dying = at is not None and seen[0] == at[0]
+        with begin() as connection:
+            yield connection
+            if dying and at is not None and at[1]:
+                raise Crash
+        if dying:
+            raise Crash
+        for notice in on_commit:
+            notice()
+
+    if at is None and not on_commit:
+        yield
+        return
+    state.begin = begin_or_die  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        state.begin = begin  # type: ignore[method-assign]
+
+
+@contextmanager
+def watching(state: State, before_each: Any) -> Iterator[None]:
+    """Call something before each transaction of the run begins."""
+    begin = state.begin
+
+    @contextmanager
+    def begin_watched(*, fenced: bool = True) -> Iterator[Connection]:
+        if fenced:
+            before_each()
+        with begin(fenced=fenced) as connection:
+            yield connection
+
+    state.begin = begin_watched  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        state.begin = begin  # type: ignore[method-assign]
