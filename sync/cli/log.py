@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 from core.records import Millis, day_start, to_datetime, to_day, to_millis
 from sync import audit
 from sync.app import App
-from sync.cli.output import print_finding, print_json, print_line, print_table
+from sync.cli.output import print_finding, print_json, print_line
 from sync.state import State, now_ms
 from sync.texts import Say, speaker
 from sync.timing import parse_length
@@ -177,20 +177,19 @@ def _show(
     *,
     merged: bool,
 ) -> None:
-    table = []
+    """Two lines an entry: who did what to whom, and below it from what to what, and why."""
     for row in rows:
-        cells = [
-            row["seq"],
-            f"{to_datetime(row['at']).astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            row["actor"],
-            row["action"],
-            row["subject"],
-            _change(row["old"], row["new"], say),
-            row["why"],
-        ]
-        table.append([*cells, _outcome(row, outcomes, say)] if merged else cells)
-    columns = [say("entry"), say("time"), say("who"), say("what"), say("subject"), say("change"), say("why")]
-    print_table([*columns, say("outcome")] if merged else columns, table, right=(0,))
+        when = f"{to_datetime(row['at']).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        outcome = _outcome(row, outcomes, say) if merged else ""
+        print_line(
+            "  ".join(
+                part
+                for part in (f"{row['seq']:>6}", when, row["actor"], row["action"], row["subject"], outcome)
+                if part
+            )
+        )
+        told = (_change(row["old"], row["new"], say), row["why"])
+        print_line(f"        {' | '.join(part for part in told if part)}", "dim")
 
 
 def _change(old: Any, new: Any, say: Say) -> str:

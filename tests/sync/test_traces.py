@@ -165,9 +165,9 @@ def folder(tmp_path: Path) -> Path:
 def test_the_command_shows_entries_with_their_outcome(folder: Path) -> None:
     said = mikomi("log", "-c", folder / "mikomi.yaml")
     assert said.code == 0
-    first, second, third = said.out.splitlines()[1:]
-    assert re.search(r"2026-11-24 10:00:00 +mikomi +write-fields +hubspot/contact/1 .*band C → A, score 40 → 82", first)
-    assert first.rstrip().endswith("done")
+    first, change, second, _, third, _ = said.out.splitlines()
+    assert re.search(r"2026-11-24 10:00:00 +mikomi +write-fields +hubspot/contact/1 +done$", first)
+    assert "band C → A, score 40 → 82" in change
     assert "it may have happened" in second
     assert "user sato" in third
     assert "\x1b" not in said.out

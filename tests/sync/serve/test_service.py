@@ -100,7 +100,7 @@ class Moving(Asked):
 
 @pytest.fixture
 def world(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Passes, reconciliations, purges and backups are noted instead of made."""
+    """Passes, reconciliations and backups are noted instead of made."""
     monkeypatch.setenv("SERVE_TOKEN", "not-a-real-token")
     made = World(tmp_path, database)
 
@@ -125,7 +125,6 @@ def world(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wor
 
     monkeypatch.setattr(service, "Cycle", Pass)
     monkeypatch.setattr(service, "reconcile", reconcile)
-    monkeypatch.setattr("sync.retention.purge", lambda state, settings, now: made.note("purge"))
 
     def write_backup(state: State, path: Path) -> int:
         made.note("backup")
@@ -171,7 +170,6 @@ def test_the_new_day_is_scored_soon_after_midnight_whatever_the_interval(world: 
     world.configure("schedule: {cycle: 0 9 * * *}")
     world.run(26 * 60)
     assert world.times("pass") == [0, 14 * 60 + 1, 23 * 60]  # midnight in Tokyo is 14 hours later
-    assert world.times("purge") == [14 * 60 + 1]
 
 
 def test_reconciling_and_backups_come_by_their_calendar(world: World, seldom: None) -> None:
@@ -191,9 +189,9 @@ def test_what_was_missed_while_it_was_down_is_made_up_for_once(world: World, sel
     world.run(1)
     world.now += 20 * 24 * HOUR  # two Sundays
     world.done.clear()
-    world.run(10)
+    health = world.run(10)
     assert len(world.times("reconcile heal=True")) == 1
-    assert len(world.times("purge")) == 1
+    assert "daily" in health.done
 
 
 def test_a_failing_pass_ends_nothing_and_is_tried_less_and_less_often(world: World) -> None:
