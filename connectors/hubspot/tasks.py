@@ -22,9 +22,10 @@ from connectors.hubspot.writing import (
     own_contact,
     row_error,
     send_in_halves,
+    survivor_of,
 )
 from connectors.protocol import FieldWrite, TaskWrite, Write, WriteResult
-from core.errors import ConnectorError, Forbidden, OutcomeUnknown, Rejected, Transient, Unexpected
+from core.errors import ConnectorError, Forbidden, Gone, OutcomeUnknown, Rejected, Transient, Unexpected
 from core.records import Day, Millis
 
 BATCH_ROWS = 100
@@ -96,7 +97,39 @@ class TaskWriter:
             send_in_halves(inputs, sent, self._system, self._post, self._settle, self._refuse(inputs))
         else:
             send_in_halves(inputs, sent, self._system, self._post_once, self._settle_once)
+        self._name_survivors(writes, sent)
         return sent
+
+    def _name_survivors(self, writes: Sequence[TaskWrite], sent: Sent) -> None:
+        """A refusal names no cause: the contact may be gone, and live on under another id."""
+        refused = {
+            place: writes[place].ref.id
+            for place, (status, _, error) in sent.outcomes.items()
+            if status == "rejected" and type(error) is Rejected and writes[place].ref.system == self._system
+        }
+        if not refused or sent.fault is not None:
+            return
+        try:
+            moved = self._moved(set(refused.values()))
+        except ConnectorError:
+            return  # the refusals stand as they are, and are tried again some day
+        for place, contact in refused.items():
+            if contact in moved:
+                survivor = moved[contact]
+                what = "lives on under another id" if survivor else "is deleted"
+                gone = Gone(f"the contact {what}", survivor=survivor, code="CONTACT_GONE", system=self._system)
+                sent.outcomes[place] = outcome_of(gone)
+
+    def _moved(self, contacts: set[str]) -> dict[str, str | None]:
+        """Contacts that are not there any more, with the id that each leads to now (None: deleted)."""
+        body = {
+            "properties": ["hs_object_id"],
+            "propertiesWithHistory": [],
+            "inputs": [{"id": c} for c in sorted(contacts)],
+        }
+        answer = self._api.post("/crm/v3/objects/{type}/batch/read", body, type="contacts")
+        there = {str(row.get("id")) for row in objects_in(answer, "results")}
+        return {contact: survivor_of(self._api, contact) for contact in contacts - there}
 
     def _task_input(self, write: TaskWrite, *, unique: bool) -> dict[str, Any]:
         contact = own_contact(write.ref, self._system)

@@ -108,21 +108,22 @@ class FieldWriter:
         if category != "OBJECT_NOT_FOUND":
             return row_error(error, "row", self._system)
         try:
-            survivor = self.survivor_of(identifier)
+            survivor = survivor_of(self._api, identifier)
         except (Transient, OutcomeUnknown) as fault:
             return fault  # not told apart yet: the next attempt asks again
         if survivor is None:
             return Gone("the contact is deleted", code=category, system=self._system)
         return Gone("the contact lives on under another id", survivor=survivor, code=category, system=self._system)
 
-    def survivor_of(self, identifier: str) -> str | None:
-        """The id that a contact's id leads to now; None if it is gone."""
-        try:
-            path = "/crm/v3/objects/{type}/{id}"
-            row = self._api.get(path, query=[("properties", "hs_object_id")], type="contacts", id=identifier)
-        except Gone:
-            return None
-        return str(row.get("id"))
+
+def survivor_of(api: HubSpotApi, identifier: str) -> str | None:
+    """The id that a contact's id leads to now; None if it is gone."""
+    try:
+        path = "/crm/v3/objects/{type}/{id}"
+        row = api.get(path, query=[("properties", "hs_object_id")], type="contacts", id=identifier)
+    except Gone:
+        return None
+    return str(row.get("id"))
 
 
 def own_contact(ref: RecordRef, system: str) -> str:

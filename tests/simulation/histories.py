@@ -11,7 +11,7 @@ from tests.simulation.steps import STEPS, Draw, take
 from tests.simulation.watch import Watch, at_the_end, settle
 from tests.simulation.world import World
 
-LONGEST = 18
+LONGEST = 16
 ANEW_EVERY = 3
 """Every third history is also compared with an installation that begins at its end."""
 
@@ -85,4 +85,4 @@ def _draw_names(rng: random.Random) -> list[str]:
     """A beginning with people in it, then whatever comes."""
     weights = [weight for weight, _ in STEPS.values()]
     begin = ["new_lead", "new_hubspot", "new_lead", "meet_hubspot", "wait_longer"]
-    return begin + rng.choices(list(STEPS), weights, k=rng.randint(6, LONGEST))
+    return begin + rng.choices(list(STEPS), weights, k=rng.randint(5, LONGEST))

@@ -111,7 +111,8 @@ def settle(world: World) -> list[str]:
         report = world.sync(sweep=turn == 0)
         if report is None:
             return [f"I4: healed, and yet a run ends with {world.stopped[-1]!r}"]
-        if any(system.error for system in report.systems.values()):
+        if any(system.stopped for system in report.systems.values()):
+            world.wait(6 * 3600.0)  # a day's calls come back at midnight, a breaker closes within the hour
             continue
         sent = sum(system.write_calls + system.postponed for system in report.systems.values())
         if not sent and not report.scores_changed and not report.fields_owed:

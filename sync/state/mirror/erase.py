@@ -19,6 +19,9 @@ from sync.state.rows import by_place, chunks, delete_at, select_at
 ERASED = ""
 """The fingerprint of a record, and the digest of a payload, of which nothing is left."""
 
+ERASED_WITH_IT = "the record is gone, and what was said of it was erased"
+"""In the place of a vendor's words, which may carry a name."""
+
 NOT_ERASED = t.record.c.fingerprint != literal_column("''")
 """Written out, so that the partial index on deleted records serves it."""
 
@@ -90,7 +93,7 @@ def erase_outbox(connection: Connection, refs: Iterable[RecordRef]) -> int:
         connection.execute(
             update(t.outbox)
             .where(*at, out.digest != ERASED)
-            .values(payload={}, digest=ERASED, message=None, version=out.version + 1)
+            .values(payload={}, digest=ERASED, message=ERASED_WITH_IT, version=out.version + 1)
         )
     return taken_back
 

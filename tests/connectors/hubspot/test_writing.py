@@ -174,6 +174,16 @@ def test_sending_a_task_again_does_not_undo_what_the_rep_did(portal: PracticePor
     assert row["properties"]["hs_task_subject"] == "済"
 
 
+def test_a_task_of_a_merged_contact_names_the_survivor(portal: PracticePortal) -> None:
+    connector = ready(portal)
+    merged, other = portal.add_people(2)
+    survivor = portal.merge(merged, other)
+    loser = other if survivor.id == merged.id else merged
+    [result] = connector.write([task(portal, loser, "mk1-gone")])
+    assert isinstance(result.error, Gone)
+    assert result.error.survivor == survivor.id
+
+
 def test_one_bad_task_does_not_spoil_its_batch(portal: PracticePortal) -> None:
     connector = ready(portal)
     refs = portal.add_people(3)
