@@ -82,6 +82,7 @@ def _serve(people: int) -> None:
 
 
 def _write_configuration(folder: Path, market: Mapping[str, Mapping[str, str]]) -> None:
+    """Settings and rulebook of stage `fields`, and the fields made. `BENCH_STATE` names another, empty, state database."""
     from core.rulebook import ADVISED, template_text
     from sync.cli.practice import ask
 

@@ -113,6 +113,7 @@ class Cycle:
                         sweep=sweep or self._guards.holds(name),
                         sweep_every=every,
                         guard=self._guards.hold_back,
+                        watch=self._guards.watch,
                     )
             resolve_touched(self._state, self._settings, report, self._progress)
             settle_shown(self._state, now=self._clock())

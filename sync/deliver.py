@@ -16,11 +16,16 @@ from sync.quarantine import look_for_tasks
 from sync.report import SystemReport
 from sync.sending import Bounds, Sending
 from sync.state import State, deadletters, outbox
-from sync.state.kept import get_kept, keep_in
-from sync.state.mirror import store
+from sync.state.kept import get_kept, get_kept_in, keep_in
+from sync.state.lease import this_machine
+from sync.state.mirror import mark_dirty, store
 from sync.state.outbox import FIELDS, TASK, Entry
 from sync.state.rows import digest
 from sync.traces import note_claimed, note_failed, note_outcomes
+
+HANDOVER_FIELDS = frozenset({"handover_no", "handover_state", "handed_over_at"})
+SENDER = "sender"
+"""The setting that names the machine whose clock set the bounds of what may still be carried out."""
 
 RETRY_MS = 60_000
 """A row that was refused for now is due again after attempts² minutes, at most an hour; however long an outage lasts."""
@@ -38,7 +43,11 @@ NOTHING_HAPPENED = (Transient, QuotaExhausted, Unauthorized, Forbidden, Rejected
 def recover(state: State, bounds: Bounds, now: Millis) -> int:
     """Before anything is planned: what a run that died was sending may still be carried out. How many rows."""
     with state.begin() as connection:
-        return outbox.reclaim(connection, now=now, hold=bounds.late_commit, quarantine=bounds.quarantine)
+        found = outbox.reclaim(connection, now=now, hold=bounds.late_commit, quarantine=bounds.quarantine)
+        if get_kept_in(connection, SENDER) not in (None, this_machine()):
+            outbox.sent_elsewhere(connection, now=now, hold=bounds.late_commit, quarantine=bounds.quarantine)
+        keep_in(connection, SENDER, this_machine())
+        return found
 
 
 def notice_description(state: State, connector: Connector, steps: Sequence[SetupStep], now: Millis) -> None:
@@ -108,6 +117,8 @@ def _drain(sending: Sending, effect: str, progress: Progress) -> None:
         with state.begin() as connection:
             now = sending.clock()
             entries = outbox.claim(connection, connector.name, effect, limit, now=now, due=due, hold=hold)
+            if effect == FIELDS:
+                entries = outbox.withhold(connection, entries, HANDOVER_FIELDS)
             note_claimed(connection, entries)
         if not entries:
             break
@@ -175,6 +186,8 @@ def _settle(sending: Sending, results: Sequence[tuple[Entry, WriteResult]], *, l
     with sending.state.begin() as connection:
         done = [(entry, result.crm_id) for entry, result in results if result.status == "ok"]
         outbox.settle_done(connection, done, now=now, hold_until=now + bounds.late_commit if lost else None)
+        made = {entry.person_id for entry, _ in done if entry.effect == TASK}
+        mark_dirty(connection, outbox.unveil(connection, made, "handover_no"))
         report.fields_written += sum(1 for entry, _ in done if entry.effect == FIELDS)
         report.tasks_created += sum(1 for entry, _ in done if entry.effect == TASK)
         for entry, result in results:

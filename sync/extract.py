@@ -32,13 +32,14 @@ def extract(
     sweep: bool,
     sweep_every: Millis | None = SWEEP_EVERY_MS,
     guard: Guard | None = None,
+    watch: Guard | None = None,
 ) -> None:
     """Read everything that changed since the cursors; sweep for what incremental reading cannot see when it is due.
 
     Args:
         sweep: now, whenever the last one was.
         sweep_every: how often; None: not by itself.
-        guard: looks at a sweep's pages before they are stored, and may stop it.
+        guard: looks at a sweep's pages before they are stored, and may stop it; `watch` at those of ordinary reading.
 
     Raises:
         ConnectorError: the system failed; everything read so far is stored with its cursor.
@@ -50,7 +51,8 @@ def extract(
         )
         cursors = {stream: Cursor(value) for stream, value in rows}
     first = not cursors
-    _take(state, connector, connector.read(cursors), report, progress)
+    pages = connector.read(cursors)
+    _take(state, connector, pages if watch is None else watch(connector.name, pages), report, progress)
     if first:
         _swept_now(state, connector)  # a first load has seen all there is
     elif sweep or (sweep_every is not None and _sweep_due(state, connector, sweep_every)):

@@ -98,6 +98,22 @@ class Guarding:
         if stop is not None:
             self._settle([f"emptied {system}"])
 
+    def watch(self, system: str, pages: Iterable[Page]) -> Iterator[Page]:
+        """The pages of ordinary reading, up to the one that would bury more than is usual.
+
+        Raises:
+            GuardStop: `emptied:<system>:<day>`; that page and what follows is not stored, and is read again.
+
+        """
+        counted: Counter[str] = Counter()
+        known: dict[str, int] = {}
+        for page in pages:
+            stones, _ = self._part(page)
+            counted.update(stone.ref.kind for stone in stones)
+            for kind in {stone.ref.kind for stone in stones}:
+                self.judge_burial(system, kind, counted[kind], known)
+            yield page
+
     def judge_burial(self, system: str, kind: str, gone: int, known: dict[str, int] | None = None) -> None:
         """Whether so many records of a kind may be buried at once. `known`: live ones by kind, filled in as needed.
 

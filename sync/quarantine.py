@@ -13,6 +13,7 @@ from core.errors import ConnectorError
 from sync import audit
 from sync.sending import Sending
 from sync.state import State, outbox
+from sync.state.mirror import mark_dirty
 from sync.state.rows import chunks
 from sync.traces import note_found
 
@@ -43,6 +44,7 @@ def look_for_tasks(sending: Sending) -> None:
                     kept, younger = tell_apart(tasks)
                     outbox.settle_done(connection, [(entry, kept.crm_id)], now=asked_at)
                     note_found(connection, entry, kept.crm_id)
+                    mark_dirty(connection, outbox.unveil(connection, {entry.person_id}, "handover_no"))
                     sending.report.tasks_created += 1
                     doubles += younger
                 elif sending.unique or asked_at >= (entry.hold_until or 0):
@@ -70,13 +72,17 @@ def remove_doubles(sending: Sending, doubles: Sequence[FoundTask]) -> None:
 def remove_double(state: State, connector: Connector, task: FoundTask) -> bool:
     """Delete one second task, unless somebody has touched it; whether it is gone."""
     state.require_lease()
+    new = {"key": task.key, "crm_id": task.crm_id}
+    subject = f"{connector.name}/task/{task.crm_id}"
+    if not task.touched:
+        with state.begin() as connection:
+            audit.note(connection, "remove-double", subject, new=new, why="a second task with the same key, untouched")
     removed = not task.touched and _remove(connector, task)
     _log.error("%s: a second task of one hand-over: %s", connector.name, "removed" if removed else "left")
-    with state.begin() as connection:
-        why = "a second task with the same key, untouched" if removed else "a second task with the same key, in use"
-        new = {"key": task.key, "crm_id": task.crm_id}
-        action = "remove-double" if removed else "double"
-        audit.note(connection, action, f"{connector.name}/task/{task.crm_id}", new=new, why=why)
+    if not removed:
+        why = "a second task with the same key, in use" if task.touched else "whether it was removed is not known"
+        with state.begin() as connection:
+            audit.note(connection, "double", subject, new=new, why=why)
     return removed
 
 

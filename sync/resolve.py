@@ -5,6 +5,7 @@ neighbourhoods, activities follow their record, and nothing remembers in which o
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -17,7 +18,7 @@ from sync.companies import company_of, settle_companies
 from sync.progress import Progress
 from sync.report import RunReport
 from sync.settings import Settings
-from sync.state import State
+from sync.state import State, now_ms, outbox
 from sync.state import schema as t
 from sync.state.episodes import keep_episodes, load_episodes
 from sync.state.loading import load_accounts, load_records, person_ids, refs_of_people
@@ -167,6 +168,7 @@ def _move(
         if old in episodes:
             keep_episodes(connection, new, merge_episodes(episodes.get(new, ()), episodes[old]))
         connection.execute(update(t.outbox).where(t.outbox.c.person_id == old).values(person_id=new))
+        _offer_once(connection, new, now=now_ms())
         connection.execute(update(t.activity).where(t.activity.c.person_id == old).values(person_id=new))
         _drop_person(connection, old)
         _restate(connection, [new])
@@ -180,6 +182,7 @@ def _move(
                 before = previous.get(ref, NOBODY)
                 came_from[ref] = assigned.aliases.get(before, before)
     _set_person(connection, moved)
+    _move_owed(connection, {ref: person for ref, person in moved.items() if came_from[ref] != NOBODY})
     mark_dirty(connection, set(moved.values()) & set(previous.values()))  # a new record shows nothing yet
     _move_activities(connection, {ref: (came_from[ref], person) for ref, person in moved.items()})
     for new, old in assigned.splits.items():
@@ -189,6 +192,39 @@ def _move(
         stayed = frozenset(ref for ref, person in assigned.people.items() if person == old)
         keep_episodes(connection, old, inherit_episodes(all_of_old, stayed))
         _restate(connection, [old, new])
+
+
+def _offer_once(connection: Connection, person: int, *, now: Millis) -> None:
+    """Two people who were offered turn out to be one: the later task is taken back, if it was not sent yet."""
+    episodes = load_episodes(connection, [person]).get(person, ())
+    live = sorted((e for e in episodes if e.state == "offered" and not e.seeded), key=lambda e: (e.at, e.number))
+    if len(live) < 2:
+        return
+    kept = list(episodes)
+    for later in live[1:]:
+        if later.record is not None and outbox.take_back(
+            connection, later.record, reason="one person, one task", now=now
+        ):
+            kept[kept.index(later)] = replace(later, seeded=True)
+    keep_episodes(connection, person, kept)
+
+
+def _move_owed(connection: Connection, people: Mapping[RecordRef, int]) -> None:
+    """What is owed to a record concerns the person it belongs to now."""
+    rows = [{"b_person": p, "b_system": ref.system, "b_kind": ref.kind, "b_id": ref.id} for ref, p in people.items()]
+    if rows:
+        connection.execute(_set_owed_person, rows)
+
+
+_set_owed_person = (
+    update(t.outbox)
+    .where(
+        t.outbox.c.system == bindparam("b_system"),
+        t.outbox.c.kind == bindparam("b_kind"),
+        t.outbox.c.id == bindparam("b_id"),
+    )
+    .values(person_id=bindparam("b_person"))
+)
 
 
 def _set_person(connection: Connection, people: Mapping[RecordRef, int | None]) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 TREND_MS = 7 * DAY_MS
 BATCH = 2_500
 """People per batch handed out: what is planned in one transaction."""
-MEMORY = "512MB"
-"""What a slice may take before it spills to disk; the process needs about 0.2 GB more."""
+MEMORY = "1GB"
+"""What a slice may take before it spills to disk: it takes a fraction, unless one company is half the market."""
 THREADS = 2
 """DuckDB's threads in a full pass: each has buffers of its own, and whoever plans the batches is one thread."""
 

@@ -39,18 +39,19 @@ _ACTIVITY = ("person_id", "kind", "occurred_at", "known_at", "day", "suspect")
 
 @contextmanager
 def spill_folder(url: str) -> Iterator[Path]:
-    """A folder for DuckDB's temporary files beside the SQLite database (same disk, same care); removed afterwards.
+    """A folder for DuckDB's temporary files, removed afterwards: beside an SQLite database (same disk, same care), else in
+    the system's place for such.
 
     Folders that killed processes left behind hold personal data: they are removed first.
     """
     parsed = make_url(url)
-    beside = None
+    place = Path(tempfile.gettempdir())
     if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        beside = Path(str(parsed.database)).resolve().parent
-        for left in beside.glob(f"{_SPILL}*"):
-            if not _is_running(left.name.removeprefix(_SPILL).partition("-")[0]):
-                shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_SPILL}{os.getpid()}-", dir=beside) as folder:
+        place = Path(str(parsed.database)).resolve().parent
+    for left in place.glob(f"{_SPILL}*"):
+        if not _is_running(left.name.removeprefix(_SPILL).partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_SPILL}{os.getpid()}-", dir=place) as folder:
         yield Path(folder)
 
 

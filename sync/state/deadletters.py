@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from core.records import Millis
 from sync.state import schema as t
-from sync.state.outbox import CANCELLED, FIELDS, INTERRUPTED, TASK, Entry, to_entry
+from sync.state.outbox import CANCELLED, INTERRUPTED, TASK, Entry, to_entry
 from sync.state.rows import chunks
 
 GONE = "gone"
@@ -118,12 +118,12 @@ def revive_all(connection: Connection, *, now: Millis, system: str | None = None
 
 
 def _revive(connection: Connection, chosen: Sequence[ColumnElement[bool]], now: Millis) -> int:
-    """A task that may have been made is looked for first. People whose field values were refused are planned anew, so that
-    what goes out is what is true now.
+    """A task that may have been made is looked for first. Their people are planned anew, so that what goes out is what is
+    true now.
     """
     box = t.outbox.c
-    where = [*chosen, box.state == "dead"]
-    people = select(box.person_id).where(*where, box.effect == FIELDS)
+    where = [*chosen, box.state == "dead", box.digest != ""]  # of an erased person there is nothing left to send
+    people = select(box.person_id).where(*where)
     connection.execute(update(t.person).where(t.person.c.person_id.in_(people)).values(dirty=True))
     said = {"code": INTERRUPTED, "message": "refused after an earlier attempt whose answer was lost"}
     doubtful = update(t.outbox).where(*where, box.effect == TASK, box.hold_until.is_not(None))

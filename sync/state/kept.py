@@ -15,6 +15,11 @@ def get_kept(state: State, name: str) -> Any:
         return connection.execute(select(t.setting.c.value).where(t.setting.c.name == name)).scalar()
 
 
+def get_kept_in(connection: Connection, name: str) -> Any:
+    """The kept value as a transaction sees it, or None."""
+    return connection.execute(select(t.setting.c.value).where(t.setting.c.name == name)).scalar()
+
+
 def keep(state: State, name: str, value: Any) -> None:
     with state.begin() as connection:
         keep_in(connection, name, value)

@@ -104,6 +104,11 @@ def whoami() -> str:
     return "/".join((socket.gethostname()[:60], _boot(), _space(), str(os.getpid()), _started(os.getpid())))
 
 
+def this_machine() -> str:
+    """The machine since its last start: one clock."""
+    return f"{socket.gethostname()[:60]}/{_boot()}"
+
+
 def _take(state: "State", name: str, wait_seconds: float, life_seconds: float) -> int:
     """The fencing token of a lease that is ours now."""
     began = moved = _elapsed()

@@ -9,8 +9,8 @@ looked for.
 again at once, newer ones wait for it; of tasks only a unique key allows another attempt before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, update
@@ -19,7 +19,7 @@ from core.errors import StateError
 from core.records import Millis, RecordRef, Value
 from sync.state import schema as t
 from sync.state.mirror.people import expect_shown
-from sync.state.rows import digest, select_at, upsert
+from sync.state.rows import chunks, digest, select_at, upsert
 
 FIELDS = "fields"
 TASK = "task"
@@ -68,7 +68,7 @@ def want_fields(
         held = before["hold_until"]
         if before["digest"] == content and before["state"] in _OPEN:
             return False
-        if before["state"] == "dead" and _lasting(before["payload"]["values"]) == _lasting(payload["values"]):
+        if before["state"] == "dead" and _lasting(before["payload"].get("values", {})) == _lasting(payload["values"]):
             return False
     row = {
         "person_id": person_id,
@@ -98,9 +98,28 @@ def want_fields(
 def want_task(
     connection: Connection, ref: RecordRef, person_id: int, key: str, payload: Mapping[str, Any], *, now: Millis
 ) -> bool:
-    """Owe one task under `key`; False if that key was ever owed before."""
-    if connection.execute(select(t.outbox.c.outbox_id).where(t.outbox.c.key == key)).first() is not None:
-        return False
+    """Owe one task under `key`; False if that key was ever owed before.
+
+    One that was taken back before it was made (its record was deleted, and came out of the bin) is owed again; whether it
+    was made after all is looked for first.
+    """
+    before = connection.execute(select(t.outbox).where(t.outbox.c.key == key)).mappings().first()
+    if before is not None:
+        if before["state"] != "cancelled" or before["crm_id"] is not None:
+            return False
+        again = {
+            "state": "unknown",
+            "code": INTERRUPTED,
+            "message": "taken back once",
+            "person_id": person_id,
+            "payload": dict(payload),
+            "digest": digest(payload),
+            "version": before["version"] + 1,
+            "due_at": now,
+            "done_at": None,
+        }
+        connection.execute(update(t.outbox).where(t.outbox.c.outbox_id == before["outbox_id"]).values(**again))
+        return True
     connection.execute(
         t.outbox.insert().values(
             effect=TASK,
@@ -294,8 +313,20 @@ def cancel_tasks(connection: Connection, person_id: int, *, reason: str, now: Mi
     own = (t.outbox.c.person_id == person_id, t.outbox.c.effect == TASK)
     said = {"code": CANCELLED, "message": reason}
     connection.execute(update(t.outbox).where(*own, t.outbox.c.state == "unknown").values(**said))
-    where = (*own, t.outbox.c.state == "new")
+    where = (*own, t.outbox.c.state.in_(("new", "dead")))
     return connection.execute(update(t.outbox).where(*where).values(state="cancelled", done_at=now, **said)).rowcount
+
+
+def take_back(connection: Connection, ref: RecordRef, *, reason: str, now: Millis) -> int:
+    """Take back the tasks of one record that were certainly not made; how many."""
+    where = (
+        t.outbox.c.effect == TASK,
+        *_at(ref),
+        t.outbox.c.state.in_(("new", "dead")),
+        t.outbox.c.hold_until.is_(None),
+    )
+    values = {"state": "cancelled", "done_at": now, "code": CANCELLED, "message": reason}
+    return connection.execute(update(t.outbox).where(*where).values(**values)).rowcount
 
 
 def retarget(connection: Connection, entry: Entry, ref: RecordRef, *, now: Millis) -> None:
@@ -313,6 +344,48 @@ def retarget(connection: Connection, entry: Entry, ref: RecordRef, *, now: Milli
             version=entry.version + 1,
         )
     )
+
+
+def withhold(connection: Connection, entries: Sequence[Entry], names: Collection[str]) -> list[Entry]:
+    """Field rows as they may be sent now: whose task is not in the CRM yet must not be shown as handed over.
+
+    A number that a record shows counts as proof of a task, also for whoever has lost this state.
+    """
+    people = {entry.person_id for entry in entries}
+    box = t.outbox.c
+    waiting: set[int] = set()
+    for part in chunks(people):
+        open_tasks = (box.effect == TASK, box.state.in_((*_OPEN, "dead")), box.person_id.in_(part))
+        waiting |= set(connection.execute(select(box.person_id).where(*open_tasks)).scalars())
+    found = []
+    for entry in entries:
+        if entry.person_id in waiting:
+            values = {name: value for name, value in entry.payload["values"].items() if name not in names}
+            entry = replace(entry, payload={**entry.payload, "values": values})  # noqa: PLW2901
+        found.append(entry)
+    return found
+
+
+def unveil(connection: Connection, people: Collection[int], name: str) -> set[int]:
+    """Of these people, those whose records took values of ours without `name`, and are owed nothing that has it."""
+    found: set[int] = set()
+    row, ack, box = t.record.c, t.acknowledged.c, t.outbox.c
+    for part in chunks(people):
+        same = (ack.system == row.system) & (ack.kind == row.kind) & (ack.id == row.id)
+        shown = select(row.person_id, ack["values"]).join(t.acknowledged, same).where(row.person_id.in_(part))
+        found |= {person for person, values in connection.execute(shown) if values.get(name) is None}
+        owed_now = (box.effect == FIELDS, box.state.in_(_OPEN), box.person_id.in_(part))
+        found -= set(connection.execute(select(box.person_id).where(*owed_now)).scalars())
+    return found
+
+
+def sent_elsewhere(connection: Connection, *, now: Millis, hold: Millis, quarantine: Millis) -> None:
+    """Bounds that another machine's clock set are no bounds here: what may still be carried out is so for its whole time."""
+    box = t.outbox.c
+    for effect, bound in ((FIELDS, hold), (TASK, quarantine)):
+        doubtful = (box.effect == effect, box.hold_until.is_not(None), box.state.in_((*_OPEN, "dead")))
+        later = {"hold_until": now + bound} | ({"due_at": now + bound} if effect == FIELDS else {})
+        connection.execute(update(t.outbox).where(*doubtful).values(**later))
 
 
 def acknowledged(connection: Connection, refs: Iterable[RecordRef]) -> dict[RecordRef, Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """Touched records become people: what is left behind equals a fresh load, whatever the order."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from sync.state import State, open_state
 from sync.state import schema as t
 from sync.state.mirror import NOBODY, store
 from tests.sync.builders import NOW, a_deal, a_record, an_account, an_activity, ref
+from tests.sync.databases import BOTH, POSTGRESQL, fresh_database
 
 
 def put(state: State, settings: Settings, *facts: Fact) -> None:
@@ -215,9 +217,14 @@ RECORDS = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-def two() -> tuple[State, State]:
-    return open_state("sqlite://"), open_state("sqlite://")
+@pytest.fixture(scope="module", params=BOTH)
+def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[State, State]]:
+    """The one that is edited is of either kind; what it is compared with is in memory."""
+    with fresh_database(request.param, request, tmp_path_factory.mktemp("resolve")) as url:
+        states = open_state(url if request.param == POSTGRESQL else "sqlite://"), open_state("sqlite://")
+        yield states
+        for one in states:
+            one.close()
 
 
 def picture(state: State) -> set[tuple[frozenset[str], int]]:

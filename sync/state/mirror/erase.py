@@ -88,7 +88,9 @@ def erase_outbox(connection: Connection, refs: Iterable[RecordRef]) -> int:
         out = t.outbox.c
         at = (out.system == system, out.kind == kind, out.id.in_(ids))
         taken_back += connection.execute(
-            update(t.outbox).where(*at, out.state.in_(("new", "unknown"))).values(state="cancelled", code="gone")
+            update(t.outbox)
+            .where(*at, out.state.in_(("new", "unknown", "dead")))
+            .values(state="cancelled", code="gone")
         ).rowcount
         connection.execute(
             update(t.outbox)

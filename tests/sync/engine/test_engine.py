@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,15 +173,18 @@ def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, bo
     assert ScoreEngine(state, book, ZONE).score_people(range(1, PEOPLE + 1), NOW) == before
 
 
-def test_what_a_killed_pass_left_behind_is_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["sqlite:///{folder}/state.sqlite3", "postgresql://somewhere/state", "sqlite://"])
+def test_what_a_killed_pass_left_behind_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     from sync.engine.load import spill_folder
 
+    if "{folder}" not in url:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     finished = subprocess.Popen([sys.executable, "-c", ""])
     finished.wait(timeout=60)
     left, ours = tmp_path / f".mikomi-score-{finished.pid}-x", tmp_path / f".mikomi-score-{os.getpid()}-y"
     for folder in (left, ours):
         folder.mkdir()
-    with spill_folder(f"sqlite:///{tmp_path}/state.sqlite3") as folder:
+    with spill_folder(url.format(folder=tmp_path)) as folder:
         assert folder.parent == tmp_path
         assert (left.exists(), ours.exists()) == (False, True)
     assert not folder.exists()
