@@ -31,7 +31,7 @@ class Health:
     """What the service says of itself. Times: this machine's clock.
 
     Attributes:
-        role: `active`, or `standby` while another instance works.
+        role: `active`; `standby` while another instance works; `stopped` once it ended as asked.
         began_at: when this process started.
         seen_at: the last sign of life.
         ran_at, good_at: when the last pass ended, and the last one in which at least one connection was served.
@@ -73,6 +73,13 @@ class Heartbeat:
         if self._file is not None:
             _replace(self._file, json.dumps(asdict(self.health)))
         if state is not None and self.health.role == "active":
+            keep(state, _KEPT, asdict(self.health))
+
+    def end(self, state: State) -> None:
+        """The last word of an instance that was at work: it ended as asked."""
+        if self.health.role == "active":
+            self.beat(state)
+            self.health.role = "stopped"
             keep(state, _KEPT, asdict(self.health))
 
 

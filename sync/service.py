@@ -148,6 +148,8 @@ def serve(
                         _log.info("service waits", state="standby", cause=error.message)
                         told = error.message
                     asked.wait(standby_seconds)
+            with suppress(StateError):
+                beat.end(state)
     finally:
         configured.close()
 

@@ -1,17 +1,34 @@
-"""Of the whole test run: the watch over what it logs."""
+"""Of the whole test run: where its files go, and the watch over what it logs."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from tests.canary import Canary
 
+MEMORY = Path("/dev/shm")
+ROOM = 4_000_000_000
+
+CANARY = pytest.StashKey[Canary]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    _write_to_memory()
     canary = Canary()
     config.pluginmanager.register(canary, "canary")
     config.stash[CANARY] = canary
 
 
-CANARY = pytest.StashKey[Canary]()
+def _write_to_memory() -> None:
+    """Thousands of small databases are flushed at every commit: where there is room they live in memory, as nothing here asks
+    whether a disk keeps what it was given.
+    """
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session")

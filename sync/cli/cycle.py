@@ -9,6 +9,7 @@ from sync.cycle import Cycle
 from sync.log import logging_to
 from sync.progress import Silent
 from sync.report import RunReport
+from sync.state.stops import load_stops
 from sync.texts import Say, speaker
 
 PLANNED_SHOWN = 10
@@ -25,14 +26,24 @@ def run_sync(app: App, *, dry_run: bool, sweep: bool, strict: bool, as_json: boo
         CannotStart: something is wrong before the first read (exit code 2); `strict` counts an unreachable CRM as such.
     """
     say = speaker(app.loaded.settings.language)
+    if allow and not as_json:
+        _say_unknown(app, allow, say)
     report = take_pass(app, say, dry_run=dry_run, sweep=sweep, strict=strict, quiet=as_json, allow=allow)
     if as_json:
         print_json(report.as_dict())
     else:
         show_report(report, say)
-    if report.guards and not dry_run:
+    if report.guards:
         return GUARDED
     return {"ok": 0, "partial": 1, "failed": 1}[report.outcome]
+
+
+def _say_unknown(app: App, allow: Collection[str], say: Say) -> None:
+    """A name that nothing is stopped by is a slip of the pen."""
+    with app.state() as state, state.read() as connection:
+        stopped = {stop.guard for stop in load_stops(connection).values()}
+    for name in sorted(set(allow) - stopped):
+        print_finding("warning", "--allow", say("nothing is stopped by the name {name}", name=name), "mikomi status")
 
 
 def take_pass(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from connectors import OUTPUT_FIELDS
 from core.errors import InvalidInput
-from core.records import Millis, day_start, to_datetime, to_day, to_millis
+from core.records import Millis, day_start, to_date, to_datetime, to_day, to_millis
 from sync import audit
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line
@@ -188,27 +189,38 @@ def _show(
                 if part
             )
         )
-        told = (_change(row["old"], row["new"], say), row["why"])
+        told = (_change(row["old"], row["new"], zone, say), row["why"])
         print_line(f"        {' | '.join(part for part in told if part)}", "dim")
 
 
-def _change(old: Any, new: Any, say: Say) -> str:
+def _change(old: Any, new: Any, zone: ZoneInfo, say: Say) -> str:
     """`score 40 → 62, band C → B`: what both sides name, else what there is."""
     before = old if isinstance(old, dict) else {} if old is None else {"": old}
     after = new if isinstance(new, dict) else {} if new is None else {"": new}
     names = [name for name in dict.fromkeys([*after, *before]) if name not in {"write", "unchanged"}]
     parts = []
     for name in names[:CHANGES_SHOWN]:
-        value = _plain(after.get(name))
-        parts.append(f"{name} {_plain(before[name])} → {value}" if name in before else f"{name} {value}".strip())
+        value = _plain(name, after.get(name), zone)
+        parts.append(
+            f"{name} {_plain(name, before[name], zone)} → {value}" if name in before else f"{name} {value}".strip()
+        )
     if left := len(names) - CHANGES_SHOWN:
         parts += [say("and {count} more", count=left)] if left > 0 else []
     return ", ".join(parts)
 
 
-def _plain(value: Any) -> str:
-    if value is None:
+MOMENTS = {name for name, field in OUTPUT_FIELDS.items() if field.type == "datetime"} | {"until"}
+DAYS = {name for name, field in OUTPUT_FIELDS.items() if field.type == "date"} | {"due"}
+
+
+def _plain(name: str, value: Any, zone: ZoneInfo) -> str:
+    """A value as people read it: moments and days are kept as numbers."""
+    if value in (None, "None"):
         return "–"
+    if name in MOMENTS and isinstance(value, int):
+        return f"{to_datetime(value).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    if name in DAYS and isinstance(value, int):
+        return to_date(value).isoformat()
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import Connection, select
+
 from connectors import OUTPUT_FIELDS
 from core.errors import InvalidInput, InvalidSettings
 from core.records import Millis, to_millis
@@ -15,6 +17,7 @@ from sync.cli.output import print_line
 from sync.pauses import begin_pause, end_pauses, local_time
 from sync.settings import Settings
 from sync.state import now_ms
+from sync.state import schema as t
 from sync.state.kept import keep_in
 from sync.state.pause import EVERYTHING, Pause
 from sync.texts import Say, speaker
@@ -60,6 +63,7 @@ def run_resume(app: App, connection: str | None, *, field: str | None) -> int:
     with app.state() as state, state.begin(fenced=False) as transaction:
         if field is not None:
             return _resume_field(transaction, settings, connection, field, say)
+        _require_own_pause(transaction, connection)
         ended = end_pauses(transaction, connection, why="a person resumed it", actor=audit.operator())
     if not ended:
         print_line(say("Nothing was paused."))
@@ -73,6 +77,18 @@ def run_resume(app: App, connection: str | None, *, field: str | None) -> int:
             )
         )
     return 0
+
+
+def _require_own_pause(transaction: Connection, connection: str | None) -> None:
+    """A pause of all connections is not ended for one of them in silence."""
+    if connection is None:
+        return
+    paused = set(transaction.execute(select(t.pause.c.system)).scalars())
+    if EVERYTHING in paused and connection not in paused:
+        raise InvalidInput(
+            f"all connections are paused, not {connection} alone",
+            hint="mikomi resume, then `mikomi pause NAME` for those that shall wait",
+        )
 
 
 def _resume_field(transaction: Any, settings: Settings, connection: str | None, field: str, say: Say) -> int:

@@ -50,7 +50,9 @@ def show_reconciliation(report: ReconcileReport, say: Say) -> None:
     print_table(columns, rows, right=tuple(range(1, 7)))
     for name, system in report.systems.items():
         _show_system(name, system, report, say)
-    if report.equal:
+    if report.equal and any(_healed(system) for system in report.systems.values()):
+        print_line(say("No difference is left; what is owed to the CRMs is written by the next sync."), "green")
+    elif report.equal:
         print_line(say("Both sides are equal."), "green")
     elif report.left and not report.heal:
         print_line(say("Nothing was changed. To put right what can be: `mikomi reconcile --heal`"), "cyan")

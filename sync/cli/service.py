@@ -24,7 +24,9 @@ def show_service(
         print_line()
         print_line(say("Service"), "bold")
         seen = _time(health.seen_at, zone)
-        if now - health.seen_at > SILENT_MS:
+        if health.role == "stopped":
+            print_line("  " + say("stopped at {when}", when=seen))
+        elif now - health.seen_at > SILENT_MS:
             print_line("  " + say("not running: the last sign of life was at {when}", when=seen))
         else:
             print_line("  " + say("running; next at {when}", when=_time(health.next_at, zone)))
