@@ -26,8 +26,8 @@ BATCH = 2_500
 """People per batch handed out: what is planned in one transaction."""
 MEMORY = "1GB"
 """What a slice may take before it spills to disk: it takes a fraction, unless one company is half the market."""
-THREADS = 2
-"""DuckDB's threads in a full pass: each has buffers of its own, and whoever plans the batches is one thread."""
+THREADS = 1
+"""DuckDB's threads in a full pass: more have buffers of their own, and whoever plans the batches is one thread anyway."""
 
 _SHOWN = ("total", "priority", "fit", "engagement", "relationship", "withheld", "band")
 
@@ -111,9 +111,11 @@ class ScoreEngine:
             trend: without it every trend is `unknown`, and the pass is about half as long.
         """
         from sync.engine.load import spill_folder
+        from sync.engine.release import release_memory
         from sync.engine.session import compiled
 
         sql = compiled(self._rulebook)
+        release_memory()  # what reading and recognising left behind would be added to what a slice takes
         count, done = count_people(self._state), 0
         moments = [as_of, as_of - TREND_MS] if trend else [as_of]
         with spill_folder(self._state.url) as folder:

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from adbc_driver_manager import Error as DriverError
 from sqlalchemy import Select, String, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
+from core.errors import StateUnavailable
 from core.records import Day, Millis
 from sync.engine.fetch import fetch_deals
 from sync.engine.history import load_changes, stored_fields, trace_changes
 from sync.engine.needs import Needs
-from sync.engine.session import Session, arrow_schema
+from sync.engine.session import STREAM_ERRORS, Session, arrow_schema
 from sync.engine.slices import Slice
 from sync.state import State
 from sync.state import schema as t
@@ -43,6 +45,10 @@ def spill_folder(url: str) -> Iterator[Path]:
     the system's place for such.
 
     Folders that killed processes left behind hold personal data: they are removed first.
+
+    Raises:
+        StateUnavailable: none can be made there.
+
     """
     parsed = make_url(url)
     place = Path(tempfile.gettempdir())
@@ -51,11 +57,16 @@ def spill_folder(url: str) -> Iterator[Path]:
     for left in place.glob(f"{_SPILL}*"):
         if not _is_running(left.name.removeprefix(_SPILL).partition("-")[0]):
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_SPILL}{os.getpid()}-", dir=place) as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix=f"{_SPILL}{os.getpid()}-", dir=place)
+    except OSError as error:
+        raise StateUnavailable(f"no temporary folder can be made in {place}: {error.strerror}", hint=_HINT) from error
+    with made as folder:
         yield Path(folder)
 
 
 _SPILL = ".mikomi-score-"
+_HINT = "free space or start the database again, then repeat the command: nothing is half-done"
 
 
 def _is_running(pid: str) -> bool:
@@ -108,11 +119,22 @@ def _safe(columns: Sequence[Any]) -> list[Any]:
 
 
 def _stream(session: Session, state: State, name: str, query: Select[Any], absent: Sequence[str]) -> None:
-    """Append a query's rows to a fact table; `absent` are the columns in which `ABSENT` stands for null."""
+    """Append a query's rows to a fact table; `absent` are the columns in which `ABSENT` stands for null.
+
+    Raises:
+        StateUnavailable: the database went away, or there is no room to spill.
+
+    """
     columns = [column.name for column in query.selected_columns]
     chosen = (f'NULLIF("{c}", {ABSENT}) AS "{c}"' if c in absent else f'"{c}"' for c in columns)
-    with _reader(state, name, query, columns) as reader:
-        session.append(name, reader, chosen=", ".join(chosen))
+    try:
+        with _reader(state, name, query, columns) as reader:
+            session.append(name, reader, chosen=", ".join(chosen))
+    except (DriverError, *STREAM_ERRORS) as error:
+        raise StateUnavailable(
+            f"the state database cannot be read now: {str(error).splitlines()[0]}",
+            hint=_HINT,
+        ) from error
 
 
 def _absent(columns: Sequence[Any]) -> list[str]:

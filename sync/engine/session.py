@@ -43,6 +43,9 @@ _LINE_TYPES = {
     "count": "BIGINT",
     "machine": "BOOLEAN",
 }
+STREAM_ERRORS = (duckdb.InvalidInputException, duckdb.IOException, duckdb.OutOfMemoryException)
+"""What `append` raises where the rows stop coming, or have no room."""
+
 _FETCHED = 4_096  # rows taken from DuckDB at once
 _compiling = threading.Lock()
 

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from sync.state import State
 from sync.state import schema as t
 
-SLICE = 20_000
+SLICE = 10_000
 """People in a slice, give or take a company."""
 
 

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
 
+from core.errors import StateUnavailable
 from core.records import DAY_MS, local_day
 from core.rulebook import Rulebook, load_rulebook, scoring_digest, template_text
 from core.scoring import as_stored
@@ -173,6 +175,33 @@ def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, bo
     assert ScoreEngine(state, book, ZONE).score_people(range(1, PEOPLE + 1), NOW) == before
 
 
+def test_a_database_that_is_away_is_said_so(filled: State, book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filled, "url", "postgresql://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(StateUnavailable, match="cannot be read now"):
+        everyone(ScoreEngine(filled, book, ZONE))
+
+
+def test_a_database_that_goes_away_in_the_middle_is_said_so(
+    filled: State, book: Rulebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+
+    from sync.engine import load
+
+    def break_off(schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pylist([], schema=schema)
+        raise OSError("the server closed the connection")
+
+    @contextmanager
+    def reader(state: State, name: str, query: object, columns: list[str]) -> Iterator[pa.RecordBatchReader]:
+        schema = pa.schema([(column, pa.int64()) for column in columns])
+        yield pa.RecordBatchReader.from_batches(schema, break_off(schema))
+
+    monkeypatch.setattr(load, "_reader", reader)
+    with pytest.raises(StateUnavailable, match="cannot be read now"):
+        everyone(ScoreEngine(filled, book, ZONE))
+
+
 @pytest.mark.parametrize("url", ["sqlite:///{folder}/state.sqlite3", "postgresql://somewhere/state", "sqlite://"])
 def test_what_a_killed_pass_left_behind_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     from sync.engine.load import spill_folder
@@ -188,3 +217,10 @@ def test_what_a_killed_pass_left_behind_is_removed(tmp_path: Path, monkeypatch: 
         assert folder.parent == tmp_path
         assert (left.exists(), ours.exists()) == (False, True)
     assert not folder.exists()
+
+
+def test_no_room_for_temporary_files_is_said_so(tmp_path: Path) -> None:
+    from sync.engine.load import spill_folder
+
+    with pytest.raises(StateUnavailable, match="temporary folder"), spill_folder(f"sqlite:///{tmp_path}/gone/state.db"):
+        pass

@@ -152,7 +152,7 @@ def test_a_pass_at_once_and_then_by_the_interval(world: World) -> None:
     world.now += 2 * MINUTE
     health = world.run(20)
     assert world.times("pass") == [2, 5, 10, 15, 20]
-    assert (health.role, health.failures, health.error) == ("active", 0, None)
+    assert (health.role, health.failures, health.error) == ("stopped", 0, None)
     assert health.good_at == START + 20 * MINUTE
     assert health.next_at == START + 25 * MINUTE
 
