@@ -105,7 +105,7 @@ def want_task(
     """
     before = connection.execute(select(t.outbox).where(t.outbox.c.key == key)).mappings().first()
     if before is not None:
-        if before["state"] != "cancelled" or before["crm_id"] is not None:
+        if before["state"] != "cancelled" or before["code"] != "gone" or before["crm_id"] is not None:
             return False
         again = {
             "state": "unknown",
