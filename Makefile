@@ -30,7 +30,7 @@ demo: $(STAMP) ## both CRMs emulated, 2,000 people, from doctor to a sync that s
 test: $(STAMP) ## the whole test suite
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-soak: $(STAMP) ## 1,000 histories and 60 process runs of faults on both databases, held against I1-I14 (about 15 minutes)
+soak: $(STAMP) ## 1,000 histories and 60 process runs of faults on both databases, held against I1-I14
 	@$(BIN)/python -m tests.simulation.soak $(SOAK)
 
 lint: $(STAMP) ## style, format, strict types
