@@ -156,7 +156,7 @@ class SetupResult:
 
 @dataclass(slots=True)
 class CallCounts:
-    """Calls made by this connector object, by endpoint class, for reports and tests.
+    """Calls made by this connector object since the last `clear`, by endpoint class, for reports and tests.
 
     Attributes:
         lost: attempts to write whose answer never came, also where a later attempt of the same call was answered: what they
@@ -168,6 +168,11 @@ class CallCounts:
     write: int = 0
     lost: int = 0
     by_endpoint: dict[str, int] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Count anew."""
+        self.stream = self.other = self.write = self.lost = 0
+        self.by_endpoint.clear()
 
 
 class Connector(Protocol):
@@ -214,6 +219,14 @@ class Connector(Protocol):
 
     def sweep(self, known: Iterable[RecordRef]) -> Iterator[Page]:
         """What incremental reading cannot see: deletions and association-only changes (cursors are not moved)."""
+        ...
+
+    def read_about(self, refs: Sequence[RecordRef]) -> Iterator[Page]:
+        """What hangs on these person records, however old: activities, deals (cursors are not moved).
+
+        For records that appear though they are not new (restored from the bin, shared with us only now): what hangs on
+        them comes back with them and changes no stamp.
+        """
         ...
 
     def fetch(self, refs: Sequence[RecordRef]) -> Sequence[Record | Tombstone]:

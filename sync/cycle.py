@@ -86,6 +86,9 @@ class Cycle:
 
         """
         report = RunReport(uuid.uuid4().hex, self._settings.stage, self._clock(), dry_run=dry_run)
+        for connector in self._connectors.values():  # a service's live on: the report counts what this run did
+            connector.counts.clear()
+            connector.problems.clear()
         with self._state.alone(), watched(self._state, report):
             _require_same_days(self._state, self._settings.timezone)
             _require_known_systems(self._state, self._connectors)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from connectors import Connector, Cursor
 from connectors.protocol import Page
-from core.records import Millis, RecordRef
+from core.records import Millis, Record, RecordRef
 from sync.progress import Progress
 from sync.report import SystemReport
 from sync.state import State
@@ -15,9 +15,12 @@ from sync.state import schema as t
 from sync.state.kept import get_kept, keep
 from sync.state.mirror import store
 from sync.state.mirror.erase import buried_refs
-from sync.state.rows import upsert
+from sync.state.rows import chunks, select_at, upsert
 
 SWEEP_EVERY_MS = 24 * 3_600_000
+
+ABOUT = 200
+"""People whose belongings are asked for at a time."""
 
 Guard = Callable[[str, Iterator[Page]], Iterator[Page]]
 """From a connection's name and its pages to those that may be stored."""
@@ -46,13 +49,17 @@ def extract(
 
     """
     with state.read() as connection:
+        column = t.cursor.c
         rows = connection.execute(
-            select(t.cursor.c.stream, t.cursor.c.value).where(t.cursor.c.system == connector.name)
-        )
-        cursors = {stream: Cursor(value) for stream, value in rows}
+            select(column.stream, column.value, column.updated_at).where(column.system == connector.name)
+        ).all()
+    cursors = {stream: Cursor(value) for stream, value, _ in rows}
     first = not cursors
+    complete = get_kept(state, f"swept {connector.name}") is not None
+    seen_until = max((at for _, _, at in rows), default=None) if complete else None
     pages = connector.read(cursors)
-    _take(state, connector, pages if watch is None else watch(connector.name, pages), report, progress)
+    pages = pages if watch is None else watch(connector.name, pages)
+    _take(state, connector, pages, report, progress, seen_until)
     if first:
         _swept_now(state, connector)  # a first load has seen all there is
     elif sweep or (sweep_every is not None and _sweep_due(state, connector, sweep_every)):
@@ -60,7 +67,7 @@ def extract(
         pages = connector.sweep(known)
         if guard is not None:
             pages = guard(connector.name, pages)
-        _take(state, connector, pages, report, progress, cursors=False)
+        _take(state, connector, pages, report, progress, seen_until, cursors=False)
         _swept_now(state, connector)
         report.swept = True
 
@@ -71,13 +78,21 @@ def _take(
     pages: Iterable[Page],
     report: SystemReport,
     progress: Progress,
+    seen_until: Millis | None,
     *,
     cursors: bool = True,
 ) -> None:
+    """Store pages; what hangs on people who appear though they are older than `seen_until` is read and stored before them."""
     step = f"read {connector.name}"
     progress.start(step)
     totals: dict[str, int] = {}
     for page in pages:
+        for refs in chunks(_reappearing(state, page, seen_until), ABOUT):
+            for about in connector.read_about(refs):
+                with state.begin() as connection:
+                    more = store(connection, about.facts)
+                report.rows_read += more.read
+                report.rows_changed += more.changed
         with state.begin() as connection:
             stored = store(connection, page.facts)
             if cursors:
@@ -99,6 +114,23 @@ def _take(
             totals[page.stream] = page.total
         progress.advance(step, stored.read, sum(totals.values()) or None)
     progress.finish(step)
+
+
+def _reappearing(state: State, page: Page, seen_until: Millis | None) -> list[RecordRef]:
+    """People of a page who existed when everything was read last, and were not there to be seen: in a bin, or not shared with us.
+
+    Their activities were read then without them, or not at all. Whoever ends between these and the page reads both again.
+    """
+    if seen_until is None:
+        return []
+    older = [fact.ref for fact in page.facts if isinstance(fact, Record) and fact.created_at < seen_until]
+    if not older:
+        return []
+    row = t.record.c
+    with state.read() as connection:
+        known = select_at(connection, t.record, older, row.system, row.kind, row.id, row.deleted_at)
+        there = {RecordRef(r["system"], r["kind"], r["id"]) for r in known if r["deleted_at"] is None}
+    return [ref for ref in dict.fromkeys(older) if ref not in there]
 
 
 def _sweep_due(state: State, connector: Connector, every: Millis) -> bool:

@@ -286,11 +286,6 @@ class Service:
     def _pass(self) -> None:
         """One cycle. Raises where no connection could be served at all."""
         app = self._configured.app
-        for connector in app.connectors.values():
-            counts = connector.counts
-            counts.stream = counts.other = counts.write = 0  # the run's report counts its own calls
-            counts.by_endpoint.clear()
-            connector.problems.clear()
         cycle = Cycle(
             self._state, app.loaded.settings, app.rulebook, app.connectors, progress=self._progress, clock=self._clock
         )

@@ -115,6 +115,9 @@ class HubSpotConnector:
     def sweep(self, known: Iterable[RecordRef]) -> Iterator[Page]:
         return self._streams.sweep(known)
 
+    def read_about(self, refs: Sequence[RecordRef]) -> Iterator[Page]:
+        return self._streams.read_about(refs)
+
     def fetch(self, refs: Sequence[RecordRef]) -> Sequence[Record | Tombstone]:
         return self._streams.fetch(refs)
 

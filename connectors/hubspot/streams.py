@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 
 from connectors.hubspot.api import HubSpotApi
 from connectors.hubspot.behaviour import Owners, WebEvents
@@ -26,6 +26,9 @@ from core.records import REQUIRED_FIELDS, Account, Deal, Fact, Millis, Record, R
 
 _UNMOVED = Cursor("")
 
+_ABOUT_ROWS = 500
+"""Rows of a page of what hangs on contacts: memory stays flat however many there are."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +44,6 @@ class Streams:
         self._portal = portal
         self._deal = DealReader(facts)
         self._full = facts.meaning
-        self._reported: Counter[str] = Counter()
         self.lenient = False
         self.lacking: tuple[str, ...] = ()
         self.objects = ObjectReader(api, settings, self._facts.problem)
@@ -61,6 +63,7 @@ class Streams:
 
     def read(self, after: Mapping[str, Cursor]) -> Iterator[Page]:
         """See `connectors.protocol.Connector.read`."""
+        before = self._facts.problems.copy()
         now = self._portal.touch()
         if load_state(after.get("contacts"), self._full.digests["contacts"]) is None:
             self.check_mapping()
@@ -76,14 +79,13 @@ class Streams:
                 if name in self._full.tables:
                     error.hint += f"; or leave the source out: mapping → activities → {name}: []"
                 raise
-        self._report_problems()
+        self._report_problems(before)
 
-    def _report_problems(self) -> None:
+    def _report_problems(self, before: Counter[str]) -> None:
         """Say once a run what could not be read: places and numbers, never values."""
-        for place, count in sorted((self._facts.problems - self._reported).items()):
+        for place, count in sorted((self._facts.problems - before).items()):
             more = {"connection": self._system, "place": place, "count": count}
             _log.info("values or rows could not be read", extra=more)
-        self._reported = self._facts.problems.copy()
 
     def check_mapping(self, *, fresh: bool = False) -> None:
         """Hold the mapping against the portal; raises InvalidMapping."""
@@ -241,6 +243,20 @@ class Streams:
         survivor = self._facts.ref(kind, row["id"])
         ref = self._facts.ref(kind, identifier)
         return Tombstone(ref, now, survivor) if survivor != ref else None
+
+    def read_about(self, refs: Sequence[RecordRef]) -> Iterator[Page]:
+        """See `connectors.protocol.Connector.read_about`.
+
+        What hangs on a contact names it only by association: those of a restored contact come back with no new stamp.
+        """
+        self._portal.touch()
+        contacts = list(dict.fromkeys(ref.id for ref in refs if ref.kind == "contact"))
+        for name in ("deals", *self._engagements) if contacts else ():
+            linked = self.objects.linked_ids("contacts", name, contacts)
+            ids = list(dict.fromkeys(chain.from_iterable(linked.values())))
+            for start in range(0, len(ids), _ABOUT_ROWS):
+                rows = self.objects.by_ids(self.query(name), ids[start : start + _ABOUT_ROWS])
+                yield Page(name, tuple(self._maker(name)(rows)), _UNMOVED)
 
     def fetch(self, refs: Sequence[RecordRef]) -> list[Record | Tombstone]:
         """See `connectors.protocol.Connector.fetch`."""

@@ -23,7 +23,7 @@ from connectors.protocol import (
 )
 from connectors.salesforce.check import Doctor
 from connectors.salesforce.facts import Translator
-from connectors.salesforce.lookup import fetch, reread_campaigns, sweep
+from connectors.salesforce.lookup import fetch, read_about, reread_campaigns, sweep
 from connectors.salesforce.read import Reach, Reader
 from connectors.salesforce.resources import Part, open_api
 from connectors.salesforce.schema import OBJECTS, Layout, Shape, lay_out, parse_mapping, shape_of
@@ -133,6 +133,10 @@ class SalesforceConnector:
         members = next((stream for stream in self._streams if stream.name == "CampaignMember"), None)
         if members is not None and "Campaign.Type" in members.columns:
             yield from reread_campaigns(self._api, members, self.now() // 1000 * 1000 - CAMPAIGN_REACH_MS)
+
+    def read_about(self, refs: Sequence[RecordRef]) -> Iterator[Page]:
+        self._lay_out()
+        return read_about(self._api, self._streams, refs)
 
     def fetch(self, refs: Sequence[RecordRef]) -> Sequence[Record | Tombstone]:
         self._lay_out()

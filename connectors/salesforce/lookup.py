@@ -20,6 +20,15 @@ IDS_PER_QUERY = 2000
 FETCH_PER_QUERY = 400
 
 _NO_CURSOR = Cursor("")
+_ABOUT: Mapping[str, Mapping[str, str]] = {
+    "Task": {"Lead": "WhoId", "Contact": "WhoId"},
+    "Event": {"Lead": "WhoId", "Contact": "WhoId"},
+    "CampaignMember": {"Lead": "LeadId", "Contact": "ContactId"},
+    "OpportunityContactRole": {"Contact": "ContactId"},
+    "LeadHistory": {"Lead": "LeadId"},
+}
+"""The column by which what hangs on a person names them."""
+
 _TRACE = ("Id", "IsDeleted", "MasterRecordId", "ConvertedContactId")
 
 
@@ -73,16 +82,29 @@ def _readable(stream: Stream, rows: Iterable[dict[str, Any]]) -> Iterator[Fact]:
 
 def reread_campaigns(api: SalesforceApi, stream: Stream, since: Millis) -> Iterator[Page]:
     """Members of campaigns that were edited since: a campaign's new type changes what its members mean, not their stamps."""
-    where = f"Campaign.LastModifiedDate >= {stamp(since)}"
-    [answer] = api.query([select(stream.columns, stream.name, where)], endpoint="sweep")
+    return _pages(api, stream, f"Campaign.LastModifiedDate >= {stamp(since)}", "sweep")
+
+
+def _pages(api: SalesforceApi, stream: Stream, where: str, endpoint: str) -> Iterator[Page]:
+    """All rows of a stream that a condition names, as they are now; its cursor is not moved."""
+    [answer] = api.query([select(stream.columns, stream.name, where)], endpoint=endpoint)
     if answer.error is not None:
         raise answer.error
     while True:
-        facts = tuple(_readable(stream, answer.rows))
-        yield Page(stream.name, facts, _NO_CURSOR, total=answer.total)
+        yield Page(stream.name, tuple(_readable(stream, answer.rows)), _NO_CURSOR, total=answer.total)
         if answer.next_url is None:
             return
-        answer = api.more(answer.next_url, endpoint="sweep (locator)", kind="other")
+        answer = api.more(answer.next_url, endpoint=f"{endpoint} (locator)", kind="other")
+
+
+def read_about(api: SalesforceApi, streams: Iterable[Stream], refs: Sequence[RecordRef]) -> Iterator[Page]:
+    """See `Connector.read_about`."""
+    for sobject, ids in _by_object(refs):
+        for stream in streams:
+            column = _ABOUT.get(stream.name, {}).get(sobject)
+            for start in range(0, len(ids), FETCH_PER_QUERY) if column in stream.columns else ():
+                within = quote_all(ids[start : start + FETCH_PER_QUERY])
+                yield from _pages(api, stream, f"{column} IN {within}", "about")
 
 
 def sweep(api: SalesforceApi, layout: Layout, system: str, known: Iterable[RecordRef]) -> Iterator[Page]:

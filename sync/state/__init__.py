@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.exc import ArgumentError, DisconnectionError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from core.errors import StateError, StateUnavailable
 from sync.state.gate import gate_of
@@ -34,6 +34,7 @@ class State:
         self._private = self._sqlite and make_url(url).database in (None, "", ":memory:")
         self._fence: Fence | None = None
         self._gate = gate_of(str(Path(make_url(url).database or "").absolute()) if self._sqlite else url)
+        self._gate.keep(engine)
 
     @contextmanager
     def begin(self, *, fenced: bool = True) -> Iterator[Connection]:
@@ -182,12 +183,13 @@ def _engine(url: str) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,  # an error's text names the statement, never the values: they are people's
-        poolclass=StaticPool if memory else NullPool,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+        # The last connection that closes writes the whole log into the file: one stays open between transactions.
+        **({"poolclass": StaticPool} if memory else {"poolclass": QueuePool, "pool_size": 1, "max_overflow": -1}),
     )
 
     @event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
+    def configure(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -196,8 +198,25 @@ def _engine(url: str) -> Engine:
         cursor.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, not only unlinked
         cursor.execute("PRAGMA cache_size=-16384")
         cursor.close()
+        record.info["file"] = _which_file(parsed.database)
+
+    @event.listens_for(engine, "checkout")
+    def same_file(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["file"] != _which_file(parsed.database):
+            raise DisconnectionError("somebody put another file in its place")
 
     return engine
+
+
+def _which_file(path: str | None) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None in memory, and where there is none."""
+    if path in (None, "", ":memory:"):
+        return None
+    try:
+        found = Path(str(path)).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _keep_private(path: Path) -> None:

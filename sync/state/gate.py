@@ -3,13 +3,15 @@
 The engine reads SQLite through ADBC, which brings a SQLite library of its own. Two libraries in one process do not see each
 other's locks (POSIX locks belong to the process, and closing any handle drops them all): the one that closes last believes
 itself alone and removes the write-ahead log under the other. So whoever opens the file with another library first waits
-until no connection of ours is open, and ours wait for it. Other processes are not concerned: their locks are seen.
+until no connection of ours is in use, has those that are kept for reuse closed, and ours wait for it. Other processes are not concerned: their locks are seen.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
+
+from sqlalchemy import Engine
 
 
 class Gate:
@@ -19,10 +21,16 @@ class Gate:
         self._changed = threading.Condition()
         self._ours = 0
         self._stranger = False
+        self._engines: WeakSet[Engine] = WeakSet()
+
+    def keep(self, engine: Engine) -> None:
+        """Connections of this engine may stay open between uses; they are closed when a stranger comes."""
+        with self._changed:
+            self._engines.add(engine)
 
     @contextmanager
     def ours(self) -> Iterator[None]:
-        """While a connection of Python's own library is open."""
+        """While a connection of Python's own library is in use."""
         with self._changed:
             self._changed.wait_for(lambda: not self._stranger)
             self._ours += 1
@@ -40,6 +48,8 @@ class Gate:
             self._changed.wait_for(lambda: not self._stranger and not self._ours)
             self._stranger = True
         try:
+            for engine in list(self._engines):
+                engine.dispose()
             yield
         finally:
             with self._changed:

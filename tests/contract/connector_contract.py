@@ -10,7 +10,7 @@ import pytest
 from connectors.fields import OUTPUT_FIELDS
 from connectors.protocol import Connector, Cursor, FieldWrite, Page, TaskWrite, WriteResult
 from core.errors import Gone, Rejected, Transient, Unauthorized, Unexpected
-from core.records import Activity, ActivityRow, Deal, Fact, Record, RecordRef, Tombstone, Value
+from core.records import Activity, ActivityRow, Deal, DealRole, Fact, Record, RecordRef, Tombstone, Value
 
 DAY = 20_000
 SECRET_WORDS = ("Bearer", "access_token")
@@ -272,6 +272,26 @@ class ConnectorContract:
         assert len(deals) == 1
         assert not deals[0].is_closed
         assert deals[0].closed_at is None
+
+    def test_what_hangs_on_people_is_read_by_their_names(self, crm: PracticeCrm) -> None:
+        first, second, third = crm.add_people(3)
+        for ref in (first, first, second, third):
+            crm.log_call(ref)
+        crm.open_deal([first, third])
+        crm.settle()
+        connector = crm.connect()
+        everything = facts_of(connector.read({}))
+
+        def theirs(facts: Iterable[Fact], *refs: RecordRef) -> set[Activity]:
+            return {activity for activity in activities_in(facts) if activity.record in refs}
+
+        about = facts_of(connector.read_about([first, second, first]))
+        assert theirs(about, first, second) == theirs(everything, first, second)
+        assert len(theirs(about, first)) == 2
+        assert not theirs(about, third)
+        deals = {f.ref for f in everything if isinstance(f, Deal)}
+        assert {f.deal if isinstance(f, DealRole) else f.ref for f in about if isinstance(f, (Deal, DealRole))} <= deals
+        assert facts_of(connector.read_about([])) == []
 
     def test_a_deleted_record_becomes_a_tombstone(self, crm: PracticeCrm) -> None:
         refs = crm.add_people(3)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -151,7 +152,7 @@ def poisoned(draw: st.DrawFn, rows: dict[str, dict[str, Any]]) -> tuple[str, dic
     for _ in range(draw(st.integers(1, 3))):
         place, key = draw(st.sampled_from(list(leaves(row)) or [(row, "id")]))
         if draw(st.booleans()) or key not in place:
-            place[key] = draw(VALUES)
+            place[key] = deepcopy(draw(VALUES))  # the next bad value may land inside this one
         else:
             del place[key]
     return name, row

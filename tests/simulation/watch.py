@@ -20,6 +20,7 @@ from sync.engine import ScoreEngine
 from sync.state import State, open_state
 from sync.state import schema as t
 from tests.simulation.world import World, rulebook_with
+from tests.sync.databases import new_sqlite
 
 PREFIX = "mk1-"
 """Of every key of ours; the tasks by which `setup` probes a portal carry another."""
@@ -239,9 +240,9 @@ def _same_again(world: World) -> list[str]:
 
 def _as_if_new(world: World) -> list[str]:
     """I4, I6: whoever began today, reading everything from the start, would see the same scores."""
-    path = world.folder / "fresh.sqlite3"
-    settings = world.settings.model_copy(update={"stage": "observe", "state": f"sqlite:///{path}"})
-    state = open_state(f"sqlite:///{path}")
+    url = new_sqlite(world.folder / "fresh.sqlite3")
+    settings = world.settings.model_copy(update={"stage": "observe", "state": url})
+    state = open_state(url)
     try:
         with world.connectors(settings) as built:
             Cycle(state, settings, rulebook_with(world.points), built, clock=world.clock.now).run()

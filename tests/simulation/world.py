@@ -32,6 +32,8 @@ from sync.report import RunReport
 from sync.settings import Settings
 from sync.state import State, open_state
 from sync.state import schema as t
+from sync.state.calls_made import StateLedger
+from tests.sync.databases import new_sqlite
 from tests.sync.practice import control, find_admin_token
 
 START_MS = 1_795_482_000_000  # Tuesday 2026-11-24, ten in the morning in Tokyo
@@ -94,6 +96,21 @@ def rulebook_with(points: int) -> Rulebook:
     return load_rulebook(RULEBOOK.replace("POINTS", str(points)), source="simulated.yaml")
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a running Mikomi holds open."""
+
+    mark: str
+    settings: Settings
+    state: State
+    connectors: Mapping[str, Connector]
+
+    def close(self) -> None:
+        for connector in self.connectors.values():
+            connector.close()
+        self.state.close()
+
+
 class World:
     """See the module. Use as a context manager."""
 
@@ -101,7 +118,7 @@ class World:
         self, folder: Path, *, state_url: str | None = None, unique_task: bool = True, **settings: Any
     ) -> None:
         self.folder = folder
-        self.url = state_url or f"sqlite:///{folder / 'state.sqlite3'}"
+        self.url = state_url or new_sqlite(folder / "state.sqlite3")
         self.box = Sandbox(people=0, limits=False, now_ms=START_MS, unique_task_property=unique_task)
         self.unique_task = unique_task
         self.more = settings
@@ -116,6 +133,7 @@ class World:
         self.tally = Tally()
         self.disturb_database: Callable[[float], None] = time.sleep
         self.on_commit: list[Any] = []
+        self._process: Process | None = None
 
     def __enter__(self) -> Self:
         self.box.start()
@@ -131,6 +149,7 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end_process()
         self.eye.close()
         self.box.stop()
 
@@ -171,22 +190,45 @@ class World:
         )
 
     @contextmanager
-    def connectors(self, settings: Settings) -> Iterator[Mapping[str, Connector]]:
-        built = {
+    def connectors(self, settings: Settings, state: State | None = None) -> Iterator[Mapping[str, Connector]]:
+        """New ones; their calls are counted in `state`, or not at all."""
+        built = self._build(settings, state)
+        try:
+            yield built
+        finally:
+            for connector in built.values():
+                connector.close()
+
+    def _build(self, settings: Settings, state: State | None) -> dict[str, Connector]:
+        return {
             name: open_connector(
                 name,
                 section,
                 zone=ZoneInfo("Asia/Tokyo"),
                 usage=usage_of(rulebook_with(self.points)),
                 clock=self.clock,
+                ledger=StateLedger(lambda: state, name),
             )
             for name, section in settings.connections.items()
         }
-        try:
-            yield built
-        finally:
-            for connector in built.values():
-                connector.close()
+
+    def process(self) -> "Process":
+        """The process that is running: a pass finds what the pass before left in memory, as in a service.
+
+        Another configuration, a crash and a restored backup end it; the next pass is another process.
+        """
+        settings = self.settings
+        mark = f"{self.points} {settings.model_dump_json()}"
+        if self._process is None or self._process.mark != mark:
+            self.end_process()
+            state = open_state(self.url)
+            self._process = Process(mark, settings, state, self._build(settings, state))
+        return self._process
+
+    def end_process(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
 
     def grant(self, calls: int) -> None:
         """From now on this connection may make so many calls a day."""
@@ -213,14 +255,16 @@ class World:
             state.close()
 
     def sync(self, *, crash_at: tuple[int, bool] | None = None, sweep: bool = False) -> RunReport | None:
-        """One pass with freshly built objects. None where it crashed (as asked) or could not run."""
-        settings = self.settings
-        with self.state() as state, self.connectors(settings) as built, crashing(state, crash_at, self.on_commit):
-            cycle = Cycle(state, settings, rulebook_with(self.points), built, clock=self.clock.now)
+        """One pass. None where it crashed (as asked) or could not run."""
+        process = self.process()
+        state = process.state
+        with crashing(state, crash_at, self.on_commit):
+            cycle = Cycle(state, process.settings, rulebook_with(self.points), process.connectors, clock=self.clock.now)
             try:
                 report = cycle.run(sweep=sweep, strict=False)
             except Crash:
                 self._free_lease()
+                self.end_process()
                 return None
             except (ConnectorError, LeaseLost, MikomiError) as error:
                 self.stopped.append(error)
@@ -244,7 +288,7 @@ class World:
                     go_on.wait(60)
 
             try:
-                with self.state() as state, self.connectors(settings) as built, watching(state, stand_still):
+                with self.state() as state, self.connectors(settings, state) as built, watching(state, stand_still):
                     Cycle(state, settings, rulebook_with(self.points), built, clock=self.clock.now).run(strict=False)
             except BaseException as error:
                 found.append(error)
@@ -307,6 +351,7 @@ class World:
     def put_backup_back(self) -> None:
         if self.backup is None:
             return
+        self.end_process()
         with self.state() as state, state.alone():
             restore_backup(state, self.backup)
         self.restored = True
@@ -314,7 +359,7 @@ class World:
     def reconcile(self) -> None:
         """What an operator does after a restore: look both ways and heal."""
         settings = self.settings
-        with self.state() as state, self.connectors(settings) as built:
+        with self.state() as state, self.connectors(settings, state) as built:
             name = rulebook_with(self.points).handover.name
             reconcile(state, settings, built, name, heal=True, progress=Silent(), clock=self.clock.now)
 

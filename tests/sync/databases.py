@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -133,11 +134,26 @@ def postgresql() -> Iterator[Server]:
         yield server
 
 
+def new_sqlite(path: Path) -> str:
+    """The URL of a migrated database, a copy of one that is made once a process."""
+    path.touch(mode=0o600)
+    path.write_bytes(_migrated())
+    return f"sqlite:///{path}"
+
+
+@cache
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.sqlite3"
+        open_state(f"sqlite:///{path}").close()
+        return path.read_bytes()
+
+
 @contextmanager
 def fresh_database(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     """The URL of a new database of one of `BOTH`: for fixtures of any scope."""
     if kind == SQLITE:
-        yield f"sqlite:///{folder / 'state.sqlite3'}"
+        yield new_sqlite(folder / "state.sqlite3")
         return
     server: Server = request.getfixturevalue("postgresql")
     with server.make() as url:
@@ -159,12 +175,13 @@ def spare(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iter
                 server: Server = request.getfixturevalue("postgresql")
                 return stack.enter_context(server.make(copy_of=copy_of))
             path = tmp_path / f"spare{next(_numbers)}.sqlite3"
-            if copy_of is not None:
-                with (
-                    closing(sqlite3.connect(str(make_url(copy_of).database))) as source,
-                    closing(sqlite3.connect(path)) as target,
-                ):
-                    source.backup(target)
+            if copy_of is None:
+                return new_sqlite(path)
+            with (
+                closing(sqlite3.connect(str(make_url(copy_of).database))) as source,
+                closing(sqlite3.connect(path)) as target,
+            ):
+                source.backup(target)
             return f"sqlite:///{path}"
 
         yield make

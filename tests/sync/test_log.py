@@ -214,6 +214,7 @@ def test_a_command_without_a_file_logs_nothing(tmp_path: Path, capsys: pytest.Ca
 def test_a_service_logs_to_standard_error_even_what_nobody_caught(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = sys.excepthook  # a library of the test run may have set its own
     with logging_to(written_settings(tmp_path, level="warning"), service=True):
         get_log("sync.x").info("unseen")
         try:
@@ -231,7 +232,7 @@ def test_a_service_logs_to_standard_error_even_what_nobody_caught(
         ("a thread ended by an error of the program", "KeyError"),
     ]
     assert ADDRESS not in err
-    assert sys.excepthook is sys.__excepthook__
+    assert sys.excepthook is before
 
 
 def test_text_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ Ids, stamps, successors and the keys of tasks stay: they are no one's name, and 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, literal_column, select, update
+from sqlalchemy import Connection, bindparam, case, delete, literal_column, select, update
 
 from core.identity import is_role_mailbox
 from core.records import RecordRef
@@ -95,7 +95,12 @@ def erase_outbox(connection: Connection, refs: Iterable[RecordRef]) -> int:
         connection.execute(
             update(t.outbox)
             .where(*at, out.digest != ERASED)
-            .values(payload={}, digest=ERASED, message=ERASED_WITH_IT, version=out.version + 1)
+            .values(
+                payload={},
+                digest=ERASED,
+                message=case((out.state == "done", None), else_=ERASED_WITH_IT),
+                version=out.version + 1,
+            )
         )
     return taken_back
 

@@ -156,6 +156,9 @@ class ListedCrm:
         for start in range(0, len(stones), 10):
             yield Page("all", tuple(stones[start : start + 10]), Cursor(""))
 
+    def read_about(self, refs: Sequence[RecordRef]) -> Iterator[Page]:
+        return iter(())
+
     def fetch(self, refs: Sequence[RecordRef]) -> Sequence[Record | Tombstone]:
         records = {fact.ref: fact for fact in self._facts if isinstance(fact, Record)}
         return [replace(records[ref]) for ref in refs]

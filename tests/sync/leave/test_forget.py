@@ -14,6 +14,7 @@ from sync.retention import purge_daily
 from sync.settings import Settings
 from sync.state import State, open_state
 from sync.state import schema as t
+from sync.state.mirror.erase import ERASED_WITH_IT
 from sync.state.mirror.forgotten import refused
 from tests.sync.builders import NOW, a_deal, a_record, an_activity, ref
 from tests.sync.leave.worlds import (
@@ -79,7 +80,10 @@ def test_keys_stay_and_unsent_tasks_are_taken_back(state: State, settings: Setti
     with state.read() as connection:
         rows = connection.execute(select(t.outbox).where(t.outbox.c.key.like("key-003L-%"))).mappings()
         kept = {row["key"]: (row["state"], row["payload"], row["message"], row["crm_id"]) for row in rows}
-    assert kept == {"key-003L-1": ("done", {}, None, "00T9"), "key-003L-2": ("cancelled", {}, None, None)}
+    assert kept == {
+        "key-003L-1": ("done", {}, None, "00T9"),
+        "key-003L-2": ("cancelled", {}, ERASED_WITH_IT, None),
+    }
 
 
 def test_our_fields_in_the_crm_are_emptied_once(state: State, settings: Settings) -> None:

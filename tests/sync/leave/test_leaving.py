@@ -111,6 +111,24 @@ def test_deleted_taken_back_and_deleted_for_good(practice: Practice) -> None:
     assert leftovers(practice) == []
 
 
+def test_who_was_in_the_bin_on_the_first_day_comes_back_with_what_they_did(practice: Practice) -> None:
+    lead, contact = in_salesforce(practice), in_hubspot(practice)
+    salesforce, hubspot = practice.box.salesforce.url, practice.box.hubspot.url
+    call = {"WhoId": lead, "Subject": ASSET, "Status": "Completed", "TaskSubtype": "Call", "ActivityDate": "2026-11-20"}
+    control(salesforce, "POST", "records", {"action": "create", "sobject": "Task", "fields": call})
+    practice.box.clock.advance(86_400)
+    control(salesforce, "POST", "records", {"action": "delete", "sobject": "Lead", "id": lead})
+    control(hubspot, "POST", "records", {"action": "delete", "type": "contacts", "id": contact})
+    sync_later(practice)
+    sync_later(practice)
+    of_them = (t.activity.c.who.in_((f"lead/{lead}", f"contact/{contact}")), t.activity.c.person_id > 0)
+    assert practice.rows(t.activity, *of_them) == []
+    control(salesforce, "POST", "records", {"action": "undelete", "sobject": "Lead", "id": lead})
+    control(hubspot, "POST", "records", {"action": "restore", "type": "contacts", "id": contact})
+    sync_later(practice)
+    assert {row["who"] for row in practice.rows(t.activity, *of_them)} == {f"lead/{lead}", f"contact/{contact}"}
+
+
 def test_forget_from_the_command_line(practice: Practice, capfd: pytest.CaptureFixture[str]) -> None:
     lead, contact = in_salesforce(practice), in_hubspot(practice)
     sync_later(practice)

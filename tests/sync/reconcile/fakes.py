@@ -41,6 +41,9 @@ class SmallCrm:
         yield Page("contacts", tuple(self.records.values()), Cursor(""))
         yield Page("contacts", gone, Cursor(""), final=True)
 
+    def read_about(self, refs: Sequence[RecordRef]) -> Iterator[Page]:
+        return iter(())
+
     def our_tasks(self) -> Iterator[FoundTask]:
         yield from self.tasks
 
