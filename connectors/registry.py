@@ -7,13 +7,15 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from connectors.budget import CallLedger
 from connectors.calls import Clock, SystemClock
 from connectors.protocol import Connector
 from connectors.tokens import MemoryTokens, TokenStore
 from core.errors import InvalidSettings
+from core.mistakes import describe, suggest
+from core.yamltext import dotted
 
 if TYPE_CHECKING:
     from connectors.mapping import Usage
@@ -59,7 +61,7 @@ def open_connector(
     place = f"connections.{name}"
     if vendor not in names():
         raise InvalidSettings(
-            f"unknown vendor {vendor!r}; known are {', '.join(names())}",
+            f"unknown vendor {vendor!r}{suggest(str(vendor), names())}",
             place=f"{place}.vendor",
             hint=f"write `vendor: {names()[-1]}` into the connection's block",
         )
@@ -76,15 +78,15 @@ def open_connector(
             ledger=ledger,
         )
     except ValidationError as error:
-        raise invalid_settings(error, place) from None
+        model = getattr(importlib.import_module(f"connectors.{vendor}.settings"), error.title, BaseModel)
+        raise invalid_settings(error, model, place) from None
     return connector
 
 
-def invalid_settings(error: ValidationError, place: str) -> InvalidSettings:
-    """A pydantic error as one message that names every wrong key, and never a value (it may be a secret)."""
+def invalid_settings(error: ValidationError, model: type[BaseModel], place: str) -> InvalidSettings:
+    """A pydantic error as one line for each wrong key, and never a value (it may be a secret)."""
     problems = []
-    for item in error.errors(include_url=False, include_input=False, include_context=False):
-        path = ".".join(str(part) for part in item["loc"])
-        what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
-        problems.append(f"{path}: {what}" if path else what)
-    return InvalidSettings("; ".join(problems), place=place, hint="correct the settings file, then run `mikomi doctor`")
+    for item in error.errors(include_url=False):
+        what = describe(item, model, show=False)
+        problems.append(f"{dotted(item['loc'])}: {what}" if item["loc"] else what)
+    return InvalidSettings("\n".join(problems), place=place, hint="correct the settings file, then run `mikomi doctor`")

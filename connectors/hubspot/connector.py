@@ -13,6 +13,7 @@ from connectors.hubspot.doctor import Doctor
 from connectors.hubspot.facts import FactReader
 from connectors.hubspot.finding import TaskFinder
 from connectors.hubspot.meaning import Meaning
+from connectors.hubspot.permissions import require_read_scopes
 from connectors.hubspot.portal import PortalFacts
 from connectors.hubspot.settings import HubSpotSettings
 from connectors.hubspot.setup import Setup
@@ -62,6 +63,7 @@ class HubSpotConnector:
     ) -> None:
         self.name = name
         self._zone = zone
+        self._meaning = meaning
         self._api = HubSpotApi(name, settings, clock, find_credential(name, settings, clock, tokens), ledger)
         self.counts: CallCounts = self._api.counts
         wording = Wording(language)
@@ -93,7 +95,9 @@ class HubSpotConnector:
 
     def prepare(self) -> None:
         self._portal.touch()
-        self._streams.check_scopes()
+        granted = self._api.scopes()
+        if granted is not None:  # a token that may not be looked into is tried, not judged
+            require_read_scopes(granted, self._streams.names, self._meaning.tables, self.name)
         self._streams.lenient = self.lenient
         self._streams.check_mapping()
 
@@ -123,7 +127,7 @@ class HubSpotConnector:
 
     def write(self, writes: Sequence[Write]) -> Iterator[WriteResult]:
         with self._api.budget.yielding(all(isinstance(write, FieldWrite) for write in writes)):
-            fields = FieldWriter(self._api, self.name, self._writable_names())
+            fields = FieldWriter(self._api, self.name, self._setup.writable())
             yield from write_all(fields, self._tasks, writes)
 
     def find_tasks(self, wanted: Mapping[str, RecordRef]) -> Mapping[str, Sequence[FoundTask]]:
@@ -158,18 +162,6 @@ class HubSpotConnector:
         if self._task_key is None:
             self._task_key = self._setup.is_key_unique()
         return self._task_key
-
-    def _writable_names(self) -> frozenset[str]:
-        """Canonical names of our properties that the portal has and takes; described anew with every look at the setup."""
-        existing = self._portal.properties("contacts")
-        found = {
-            w: existing[w.name] for w in self._setup.wanted() if w.object_type == "contacts" and w.name in existing
-        }
-        return frozenset(
-            w.field.name
-            for w, shape in found.items()
-            if not self._setup.mismatch(w, shape) and not (shape.get("modificationMetadata") or {}).get("readOnlyValue")
-        )
 
     def _due_at(self, day: Day) -> Millis:
         """Nine in the morning of the due day: HubSpot has no tasks without an hour."""

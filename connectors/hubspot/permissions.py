@@ -1,6 +1,8 @@
 """The scopes of the app: the one list that the README shows, the doctor names and the tests enforce."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+
+from core.errors import Forbidden
 
 READ_SCOPES: Mapping[str, str] = {
     "contacts": "crm.objects.contacts.read",
@@ -25,3 +27,27 @@ SETUP_SCOPES = ("crm.schemas.contacts.write",)
 def documented() -> tuple[str, ...]:
     """Every scope, in the order of the list."""
     return (*dict.fromkeys(READ_SCOPES.values()), *WRITE_SCOPES, *SETUP_SCOPES)
+
+
+def require_read_scopes(
+    granted: Collection[str], streams: Iterable[str], optional: Collection[str], system: str
+) -> None:
+    """Hold a token's scopes against what is read.
+
+    Args:
+        streams: names of those in use; `optional`: of those that the mapping could leave out.
+
+    Raises:
+        Forbidden: with all missing scopes.
+    """
+    lacking = {READ_SCOPES[name]: name for name in streams if READ_SCOPES.get(name, "") not in {"", *granted}}
+    if not lacking:
+        return
+    scopes, spare = ", ".join(lacking), sorted(set(lacking.values()) & set(optional))
+    leave_out = f"; or leave the source out: mapping → activities → {spare[0]}: []" if spare else ""
+    raise Forbidden(
+        f"the token lacks {scopes}, needed to read {', '.join(lacking.values())}",
+        missing=tuple(lacking),
+        system=system,
+        hint=f"add {scopes} in the app's settings and renew the token{leave_out}",
+    )

@@ -85,6 +85,16 @@ class Setup:
                 steps.append(SetupStep(wanted.step, text, done=found is not None and not blocked, blocked=blocked))
         return steps
 
+    def writable(self) -> frozenset[str]:
+        """Canonical names of our contact properties that the portal has and takes; described anew with every look at it."""
+        existing = self._portal.properties("contacts")
+        found = {w: existing[w.name] for w in self.wanted() if w.object_type == "contacts" and w.name in existing}
+        return frozenset(
+            w.field.name
+            for w, shape in found.items()
+            if not self.mismatch(w, shape) and not (shape.get("modificationMetadata") or {}).get("readOnlyValue")
+        )
+
     def is_key_unique(self) -> bool | None:
         """Whether HubSpot keeps the key on tasks unique, as last described; None where tasks have no such property."""
         found = self._portal.properties("tasks").get(TASK_KEY_NAME)

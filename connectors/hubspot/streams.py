@@ -16,7 +16,6 @@ from connectors.hubspot.facts import KINDS, FactReader, Row
 from connectors.hubspot.feed import Feed
 from connectors.hubspot.marketing import Forms, Lists, MailEvents, MarketingEvents
 from connectors.hubspot.meaning import ENGAGEMENTS, Meaning
-from connectors.hubspot.permissions import READ_SCOPES
 from connectors.hubspot.portal import PortalFacts
 from connectors.hubspot.reading import ListedRow, ObjectReader, Query, load_state
 from connectors.hubspot.settings import HubSpotSettings
@@ -93,26 +92,6 @@ class Streams:
         usable, findings = self._portal.check_mapping(wanted, self._system, fresh=fresh)
         self.lacking = tuple(finding.subject for finding in findings)
         self._facts.use(usable)
-
-    def check_scopes(self) -> None:
-        """Hold the token's scopes against the streams; a token that may not be looked into is tried, not judged.
-
-        Raises:
-            Forbidden: with all missing scopes.
-        """
-        granted = self._api.scopes()
-        if granted is None:
-            return
-        lacking = {READ_SCOPES[name]: name for name in self.names if READ_SCOPES.get(name, "") not in {"", *granted}}
-        if lacking:
-            scopes, optional = ", ".join(lacking), sorted(set(lacking.values()) & set(self._full.tables))
-            leave_out = f"; or leave the source out: mapping → activities → {optional[0]}: []" if optional else ""
-            raise Forbidden(
-                f"the token lacks {scopes}, needed to read {', '.join(lacking.values())}",
-                missing=tuple(lacking),
-                system=self._system,
-                hint=f"add {scopes} in the app's settings and renew the token{leave_out}",
-            )
 
     def query(self, name: str) -> Query:
         """What is asked of an object stream."""

@@ -32,6 +32,7 @@ QUICK = {
     "salesforce": {"timeout_seconds": 1.5, "attempts": 3, "call_budget_seconds": 6},
     "hubspot": {"timeout_seconds": 1.5, "call_attempts": 3, "call_budget_seconds": 6},
 }
+"""The processes give up soon, so that scenarios about silence are short."""
 
 
 class Company(World):
@@ -40,11 +41,12 @@ class Company(World):
     def __init__(
         self, folder: Path, *, state_url: str | None = None, unique_task: bool = True, **settings: Any
     ) -> None:
-        super().__init__(folder, state_url=state_url, unique_task=unique_task, connections=QUICK, **settings)
+        super().__init__(folder, state_url=state_url, unique_task=unique_task, **settings)
         self.hung = 0
 
     def write_configuration(self, **changes: Any) -> None:
         settings = self.settings.model_dump(mode="json", exclude_defaults=True) | {"language": "ja", **changes}
+        settings["connections"] = {name: section | QUICK[name] for name, section in settings["connections"].items()}
         (self.folder / "mikomi.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
         (self.folder / "rulebook.yaml").write_text(RULEBOOK.replace("POINTS", str(self.points)), "utf-8")
         self.shift(0)

@@ -24,7 +24,7 @@ from typing import Any
 
 from tests.simulation.histories import Lived, live_through
 from tests.simulation.processes import SCENARIOS, run_scenario
-from tests.sync.databases import Server
+from tests.sync.databases import Server, keep_in_memory
 
 SHARED_MEMORY = Path("/dev/shm")
 PG_EVERY = 4
@@ -101,6 +101,7 @@ def _postgresql() -> Iterator[tuple[Server, Callable[[float], None]]]:
         pgserver.pg_ctl(["-w", "-l", str(own.log), "-o", "-h ''", "-o", f"-k {socket}", "start"], **options)
 
     try:
+        keep_in_memory(own.get_uri())
         server = Server(own.get_uri())
         try:
             yield server, restart

@@ -112,15 +112,19 @@ def _own_server() -> Iterator[str]:
         raise NoServer(f"no PostgreSQL: pgserver cannot start one here ({type(error).__name__}: {error})") from error
     try:
         url = server.get_uri()
-        with psycopg.connect(url, autocommit=True) as connection:
-            # What is tested is what transactions show, never that disks keep what they were given.
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("ALTER SYSTEM SET full_page_writes = off")
-            connection.execute("SELECT pg_reload_conf()")
+        keep_in_memory(url)
         yield url
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep_in_memory(url: str) -> None:
+    """Let a server of ours not wait for disks: what is tested is what transactions show, never that disks keep it."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Opening the state: migrate or refuse, private to its owner, transactions that end."""
 
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy import func, select
 from core.errors import StateError, StateTooNew
 from sync.state import HEAD, open_state
 from sync.state import schema as t
+from sync.state.kept import get_kept, keep_in
 
 
 def test_a_new_database_is_private_and_complete(tmp_path: Path) -> None:
@@ -93,3 +95,42 @@ def test_a_file_that_is_no_database_is_said_in_one_sentence(tmp_path: Path) -> N
     with pytest.raises(StateError):
         open_state(f"sqlite:///{path}")
     assert path.read_bytes().startswith(b"holiday")
+
+
+def opened_files(path: Path) -> int:
+    """How often this process has a file open."""
+    return sum(
+        1 for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink() and os.path.realpath(entry) == str(path)
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not list a process's open files")
+def test_one_connection_stays_open_until_another_library_reads(tmp_path: Path) -> None:
+    path = tmp_path / "s.sqlite3"
+    state = open_state(f"sqlite:///{path}")
+    for _ in range(3):
+        with state.begin() as connection:
+            connection.execute(select(t.person))
+        assert opened_files(path) == 1
+    with state.strange_reader():
+        assert opened_files(path) == 0
+    with state.read() as connection:
+        assert connection.execute(select(t.person)).all() == []
+    assert opened_files(path) == 1
+    state.close()
+    assert opened_files(path) == 0
+
+
+def test_a_file_that_was_put_in_its_place_is_noticed(tmp_path: Path) -> None:
+    path, other = tmp_path / "s.sqlite3", tmp_path / "other.sqlite3"
+    state = open_state(f"sqlite:///{path}")
+    with state.begin() as connection:
+        keep_in(connection, "which", "old")
+    state.close()
+    replacement = open_state(f"sqlite:///{other}")
+    with replacement.begin() as connection:
+        keep_in(connection, "which", "new")
+    replacement.close()
+    assert get_kept(state, "which") == "old"
+    other.replace(path)
+    assert get_kept(state, "which") == "new"
