@@ -26,6 +26,7 @@ class Capabilities:
             property, and an unknown outcome waits in quarantine until it can be looked up. None: not probed yet.
         whole_streams: streams of people, companies and deals that must be read from their start to see them all, because a
             sweep only names what is gone. Empty: a sweep shows every live one as it is.
+        settle_ms: rows younger than this are left for the next reading.
 
     """
 
@@ -34,6 +35,7 @@ class Capabilities:
     batch_size: int
     task_key: bool | None = None
     whole_streams: tuple[str, ...] = ()
+    settle_ms: Millis = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from connectors.mapping import Usage
 from core.errors import InvalidInput, InvalidRulebook, InvalidSettings
 from core.records import FIELD_TYPES, HUMAN_KINDS
 from core.rulebook import Rulebook, check_timezone, fields_needed, kinds_needed, load_rulebook
+from sync.opening import open_configured
 from sync.pair import check_pair, connection_section
 from sync.settings import Loaded, load_settings
-from sync.state import State, open_state
+from sync.state import State
 from sync.state.calls_made import CallBook, StateLedger
 from sync.state.mirror.forgotten import use_key
 from sync.tokens import DatabaseTokens, StateKey
@@ -80,7 +81,7 @@ class App:
                     ledger=StateLedger(self.calls.find, name),
                 )
             except InvalidInput as error:
-                raise type(error)(error.problem, place=self._line_of(error), hint=error.hint) from error
+                raise self._placed(error) from error
         return built
 
     @cached_property
@@ -98,17 +99,23 @@ class App:
         """Where renewable access tokens are kept. The state is opened when a connection first asks for one."""
         return DatabaseTokens(self.loaded.state_url, self.state_key)
 
-    def _line_of(self, error: InvalidInput) -> str:
-        """The file and line of a mistake inside a connection's block, which its vendor found."""
+    def _placed(self, error: InvalidInput) -> InvalidInput:
+        """Mistakes inside a connection's block, which its vendor found, each with its file, line and key."""
         path = error.place.split(".")
         if path[0] != "connections":
-            return error.place
-        key = error.problem.partition(":")[0]
-        return self.loaded.place(*path, *(key.split(".") if key.replace("_", "").replace(".", "").isalnum() else ()))
+            return error
+        found = []
+        for line in error.problem.split("\n"):
+            key, _, problem = line.partition(": ")
+            named = problem and key.replace("_", "").replace(".", "").isalnum()
+            found.append((self.loaded.place(*path, *(key.split(".") if named else ())), problem if named else line))
+        (place, first), *rest = found
+        more = "".join(f"\n{where}: {problem}" for where, problem in rest)
+        return type(error)(first + more, place=place, hint=error.hint)
 
     @contextmanager
     def state(self, *, create: bool = True) -> Iterator[State]:
-        state = open_state(self.loaded.state_url, create=create)
+        state = open_configured(self.loaded.state_url, create=create)
         use_key(state, self.state_key)
         try:
             yield state

@@ -33,6 +33,23 @@ from sync.state.rows import chunks, upsert
 OURSELVES = "mikomi"
 """The actor of everything that the program decides by itself."""
 
+ACTIONS = (
+    *(
+        "write-fields",
+        "create-task",
+        "confirmed",
+        "refused",
+        "unknown",
+        "postponed",
+        "found",
+        "double",
+        "remove-double",
+    ),
+    *("config", "rulebook", "stage", "setup", "pause", "resume", "allow", "leave-alone", "dead-replay", "dead-drop"),
+    *("adopt", "forget", "purge", "restore", "archive"),
+)
+"""Everything that is noted: what `mikomi log --action` can ask for."""
+
 GENESIS = "0" * 64
 """What the first row of a log carries for the row before it."""
 
@@ -54,7 +71,7 @@ class Note:
     """One thing that was done.
 
     Attributes:
-        action: a short verb: write-fields, create-task, setup, config, rulebook, stage, pause, resume, forget …
+        action: a short verb, one of `ACTIONS`.
         subject: what it was done to: `salesforce/contact/003…`, a connection, `settings`, `rulebook`.
         why: one sentence without personal data.
         old, new: JSON documents of numbers, codes, references and digests; a bare number becomes `{"value": …}`.

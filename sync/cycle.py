@@ -26,7 +26,7 @@ from sync.guards import Guarding
 from sync.journal import watched
 from sync.pauses import note_failure, note_success
 from sync.plan import Moment, Planned, PlanSettings, plan_people
-from sync.planning import build_plan, pass_signature
+from sync.planning import build_plan, note_wording, pass_signature
 from sync.progress import Progress, Silent
 from sync.report import RunReport
 from sync.resolve import resolve_touched
@@ -38,6 +38,7 @@ from sync.state import State, deadletters, now_ms
 from sync.state import schema as t
 from sync.state.kept import get_kept, keep, keep_in
 from sync.state.rows import chunks
+from sync.texts import speaker
 from sync.timing import parse_length
 
 BATCH = 500
@@ -146,6 +147,7 @@ class Cycle:
         signature = pass_signature(self._settings, self._rulebook, moment.today)
         report.as_of = as_of
         report.daily = get_kept(self._state, "pass") != signature
+        report.cut_short = True
         self._guards.judge_rulebook(engine, plan, moment)
         ids = self._touched_people()
         clean_people(self._state, self._settings, ids)
@@ -154,8 +156,7 @@ class Cycle:
                 deadletters.revive_all(connection, now=moment.now)
         with closing(engine):
             self._score_and_plan(engine, plan, moment, ids, signature, report)
-        with self._state.read() as connection:
-            report.people = connection.execute(select(func.count()).select_from(t.person)).scalar_one()
+        report.cut_short = False
 
     def _score_and_plan(
         self,
@@ -171,6 +172,7 @@ class Cycle:
             if not report.dry_run:
                 with self._state.begin() as connection:
                     keep_in(connection, "pass", signature)
+                    note_wording(connection, plan)
                     if self._settings.stage == "all":
                         _start_handover(connection, plan, moment)
         else:
@@ -225,6 +227,8 @@ class Cycle:
 
     def _end(self, report: RunReport) -> None:
         """What the run leaves for the next one: connections that work, guards that have nothing to stop any more."""
+        with self._state.read() as connection:
+            report.people = connection.execute(select(func.count()).select_from(t.person)).scalar_one()
         alive = [name for name, _ in self._alive(report)]
         for name in alive:
             note_success(self._state, self._settings, report, name, self._clock())
@@ -263,12 +267,16 @@ class Cycle:
             note_failure(self._state, self._settings, report, name, error, self._clock())
 
     def _close(self, report: RunReport) -> None:
+        say = speaker(self._settings.language)
         for name, connector in self._connectors.items():
             system = report.system(name)
             counts = connector.counts
             system.stream_calls, system.other_calls, system.write_calls = counts.stream, counts.other, counts.write
-            left_out = [f"{place}: {count} left out" for place, count in sorted(connector.problems.items())]
-            system.problems = [*system.lost, *left_out]
+            left_out = sorted(connector.problems.items())
+            system.problems = [
+                *system.lost,
+                *(say("{place}: {count} left out", place=place, count=f"{count:,}") for place, count in left_out),
+            ]
         report.finished_at = self._clock()
 
     def _store(self, report: RunReport, outcome: str) -> None:

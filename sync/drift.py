@@ -189,13 +189,13 @@ def describe_contested(one: ContestedField, pair: Pair | None, language: str, sa
         )
     elif one.records_left_alone:
         problem = say(
-            "{system}: somebody else keeps changing {field} ({name}); left alone on {count} records",
+            "{system}: somebody else keeps changing {field} ({name}); left alone on {count} {count:record|records}",
             count=one.records_left_alone,
             **names,
         )
     else:
         problem = say(
-            "{system}: somebody else has changed {field} ({name}) on {count} records; it was put right",
+            "{system}: somebody else has changed {field} ({name}) on {count} {count:record|records}; it was put right",
             count=one.records,
             **names,
         )

@@ -1,26 +1,28 @@
 """Pull: pages and their cursors go into the mirror together, one short transaction a page."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from connectors import Connector, Cursor
 from connectors.protocol import Page
+from core.errors import ConnectorError
 from core.records import Millis, Record, RecordRef
 from sync.progress import Progress
 from sync.report import SystemReport
 from sync.state import State
 from sync.state import schema as t
-from sync.state.kept import get_kept, keep
+from sync.state.kept import get_kept, get_kept_in, keep, keep_in
 from sync.state.mirror import store
 from sync.state.mirror.erase import buried_refs
-from sync.state.rows import chunks, select_at, upsert
+from sync.state.rows import select_at, upsert
 
 SWEEP_EVERY_MS = 24 * 3_600_000
 
-ABOUT = 200
-"""People whose belongings are asked for at a time."""
+ABOUT = 100
+"""So many people's belongings are asked for at a time, at most."""
 
 Guard = Callable[[str, Iterator[Page]], Iterator[Page]]
 """From a connection's name and its pages to those that may be stored."""
@@ -56,10 +58,11 @@ def extract(
     cursors = {stream: Cursor(value) for stream, value, _ in rows}
     first = not cursors
     complete = get_kept(state, f"swept {connector.name}") is not None
-    seen_until = max((at for _, _, at in rows), default=None) if complete else None
+    settle = connector.capabilities.settle_ms
+    seen = {stream: at - settle for stream, _, at in rows} if complete else {}
     pages = connector.read(cursors)
     pages = pages if watch is None else watch(connector.name, pages)
-    _take(state, connector, pages, report, progress, seen_until)
+    _take(state, connector, pages, report, progress, seen)
     if first:
         _swept_now(state, connector)  # a first load has seen all there is
     elif sweep or (sweep_every is not None and _sweep_due(state, connector, sweep_every)):
@@ -67,9 +70,10 @@ def extract(
         pages = connector.sweep(known)
         if guard is not None:
             pages = guard(connector.name, pages)
-        _take(state, connector, pages, report, progress, seen_until, cursors=False)
+        _take(state, connector, pages, report, progress, seen, cursors=False)
         _swept_now(state, connector)
         report.swept = True
+    _read_about(state, connector, report)
 
 
 def _take(
@@ -78,23 +82,19 @@ def _take(
     pages: Iterable[Page],
     report: SystemReport,
     progress: Progress,
-    seen_until: Millis | None,
+    seen: Mapping[str, Millis],
     *,
     cursors: bool = True,
 ) -> None:
-    """Store pages; what hangs on people who appear though they are older than `seen_until` is read and stored before them."""
+    """Store pages. `seen`: until when each stream was read before, empty while it was never read whole."""
     step = f"read {connector.name}"
     progress.start(step)
     totals: dict[str, int] = {}
     for page in pages:
-        for refs in chunks(_reappearing(state, page, seen_until), ABOUT):
-            for about in connector.read_about(refs):
-                with state.begin() as connection:
-                    more = store(connection, about.facts)
-                report.rows_read += more.read
-                report.rows_changed += more.changed
         with state.begin() as connection:
+            older = _not_there(connection, page, seen.get(page.stream))
             stored = store(connection, page.facts)
+            _owe_about(connection, connector.name, older)
             if cursors:
                 row = {
                     "system": connector.name,
@@ -116,21 +116,58 @@ def _take(
     progress.finish(step)
 
 
-def _reappearing(state: State, page: Page, seen_until: Millis | None) -> list[RecordRef]:
-    """People of a page who existed when everything was read last, and were not there to be seen: in a bin, or not shared with us.
+# --- people who appear though they are not new ------------------------------------------------------------------------
 
-    Their activities were read then without them, or not at all. Whoever ends between these and the page reads both again.
+
+def _not_there(connection: Connection, page: Page, seen_until: Millis | None) -> list[RecordRef]:
+    """People of a page who existed when their stream was read last, and were not there: in a bin, or not shared with us.
+
+    Their activities were read then without them, or not at all.
     """
     if seen_until is None:
         return []
-    older = [fact.ref for fact in page.facts if isinstance(fact, Record) and fact.created_at < seen_until]
-    if not older:
-        return []
+    older = dict.fromkeys(f.ref for f in page.facts if isinstance(f, Record) and f.created_at < seen_until)
+    there = _alive(connection, older)
+    return [ref for ref in older if ref not in there]
+
+
+def _alive(connection: Connection, refs: Iterable[RecordRef]) -> set[RecordRef]:
     row = t.record.c
-    with state.read() as connection:
-        known = select_at(connection, t.record, older, row.system, row.kind, row.id, row.deleted_at)
-        there = {RecordRef(r["system"], r["kind"], r["id"]) for r in known if r["deleted_at"] is None}
-    return [ref for ref in dict.fromkeys(older) if ref not in there]
+    known = select_at(connection, t.record, refs, row.system, row.kind, row.id, row.deleted_at)
+    return {RecordRef(r["system"], r["kind"], r["id"]) for r in known if r["deleted_at"] is None}
+
+
+def _owe_about(connection: Connection, system: str, refs: Sequence[RecordRef]) -> None:
+    """Remember whose belongings are to be read; those who were forgotten did not come back."""
+    came = _alive(connection, refs) if refs else ()
+    if came:
+        owed = _owed(get_kept_in(connection, f"about {system}"))
+        owed["refs"] = [*owed["refs"], *([ref.kind, ref.id] for ref in refs if ref in came)]
+        keep_in(connection, f"about {system}", owed)
+
+
+def _read_about(state: State, connector: Connector, report: SystemReport) -> None:
+    """Read what hangs on them, some people at a time; a pass that cannot end it leaves the rest to the next."""
+    name = f"about {connector.name}"
+    owed = _owed(get_kept(state, name))
+    while owed["refs"]:
+        size = owed["size"]
+        part = [RecordRef(connector.name, kind, id) for kind, id in owed["refs"][:size]]
+        try:
+            for page in connector.read_about(part):
+                with state.begin() as connection:
+                    stored = store(connection, page.facts)
+                report.rows_read += stored.read
+                report.rows_changed += stored.changed
+        except ConnectorError:
+            keep(state, name, owed | {"size": max(1, size // 2)})  # fewer fit where calls or patience are short
+            raise
+        owed = {"refs": owed["refs"][size:], "size": min(ABOUT, 2 * size)}
+        keep(state, name, owed if owed["refs"] else None)
+
+
+def _owed(kept: Any) -> dict[str, Any]:
+    return kept or {"refs": [], "size": ABOUT}
 
 
 def _sweep_due(state: State, connector: Connector, every: Millis) -> bool:

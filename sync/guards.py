@@ -27,6 +27,7 @@ from sync.state.kept import get_kept, keep, keep_in
 from sync.state.mirror import PERSON_KINDS
 from sync.state.rows import chunks, select_at
 from sync.state.stops import Stop, drop_stops, keep_stop, load_stops
+from sync.texts import speaker
 
 ACCEPTED = "rulebook accepted"
 """The setting with the scoring digest that scores may be stored with."""
@@ -130,12 +131,20 @@ class Guarding:
                 known[kind] = _count_live(connection, system, kind)
         if gone * 100 <= limits.emptied * known[kind] or self._is_first_day():
             return
+        say = speaker(self.settings.language)
         self._require_allowed(
             f"emptied {system}",
             f"emptied:{system}:{self._today()}",
-            f"{gone:,} or more of {known[kind]:,} {kind} records are gone from {system} at once; at most {limits.emptied} %"
-            f" may unasked. None was taken out here, and nothing is written to {system}",
-            "look into the CRM: was something deleted, or a permission taken? If it is right",
+            say(
+                "{gone} or more of {known} {kind} records are gone from {system} at once; at most {percent} % may unasked. "
+                "None was taken out here, and nothing is written to {system}",
+                gone=f"{gone:,}",
+                known=f"{known[kind]:,}",
+                kind=kind,
+                system=system,
+                percent=limits.emptied,
+            ),
+            say("look into the CRM: was something deleted, or a permission taken? If it is right"),
         )
 
     def _part(self, page: Page) -> tuple[list[Tombstone], list[Fact]]:
@@ -163,17 +172,28 @@ class Guarding:
         name = f"rulebook:{plan.digest}"
         if self.settings.stage != "observe" and not self._is_first_day():
             stop = self._standing("rulebook")
-            if stop is not None and stop.guard == name and stop.day == moment.today and not self._is_allowed(stop):
+            judged = stop is not None and stop.guard == name and stop.day == moment.today
+            if stop is not None and judged and not self._is_allowed(stop) and not self.report.dry_run:
                 raise GuardStop(name, stop.message, hint=stop.hint)  # scoring everyone once a day is enough
             moves, people = _band_moves(self.state, engine, moment.as_of)
             limits = self.settings.guards
             if moves.total() > limits.least and moves.total() * 100 > limits.moved * people:
-                message = _describe_moves(moves, people, _entered_lately(self.state, self.now))
+                say = speaker(self.settings.language)
                 self._require_allowed(
                     "rulebook",
                     name,
-                    f"{message}; at most {limits.moved} % may unasked. Nothing was stored",
-                    "look with `mikomi sync --dry-run`, and correct the rulebook. If it is right",
+                    say(
+                        "with this rulebook {entering} {entering:person|people} would enter band A, {lately} in the last 24 "
+                        "hours; {moved} of {people} would change bands ({listed}); at most {percent} % may unasked. Nothing "
+                        "was stored",
+                        entering=f"{sum(count for (_, to), count in moves.items() if to == 'A'):,}",
+                        lately=f"{_entered_lately(self.state, self.now):,}",
+                        moved=f"{moves.total():,}",
+                        people=f"{people:,}",
+                        listed=", ".join(f"{old} → {new} {count:,}" for (old, new), count in moves.most_common()),
+                        percent=limits.moved,
+                    ),
+                    say("look with `mikomi sync --dry-run`, and correct the rulebook. If it is right"),
                     day=moment.today,
                 )
         if not self.report.dry_run:
@@ -201,11 +221,17 @@ class Guarding:
             return
         stop = load_stops(connection).get("offered")
         name = stop.guard if stop is not None else f"offered:{self._today()}"
+        say = speaker(self.settings.language)
         found = Stop(
             name,
-            f"{self._offers:,} people or more would be handed over in one pass; at most {self._most_offers:,} may unasked"
-            f" ({limits.offered}, or five times the daily average). No further task was made, none was sent",
-            _how_to_allow("look with `mikomi sync --dry-run` who they are. If it is right", name),
+            say(
+                "{offers} people or more would be handed over in one pass; at most {most} may unasked ({limit}, or five times "
+                "the daily average). No further task was made, none was sent",
+                offers=f"{self._offers:,}",
+                most=f"{self._most_offers:,}",
+                limit=limits.offered,
+            ),
+            _how_to_allow(say("look with `mikomi sync --dry-run` who they are. If it is right"), name),
             stop.at if stop is not None else self.now,
             self.now,
         )
@@ -227,7 +253,7 @@ class Guarding:
             GuardStop: `written:<system>:<day>`; nothing was sent to anybody.
 
         """
-        limits = self.settings.guards
+        limits, say = self.settings.guards, speaker(self.settings.language)
         for system in systems:
             with self.state.read() as connection:
                 owed = outbox.pending(connection, system, outbox.FIELDS, now=self.now)
@@ -241,9 +267,15 @@ class Guarding:
                 self._require_allowed(
                     f"written {system}",
                     f"written:{system}:{self._today()}",
-                    f"{owed:,} of {known:,} records in {system} would be written in one pass, though neither rules nor stage"
-                    f" changed; at most {limits.written} % may unasked. Nothing was sent",
-                    "look what changed with `mikomi status` and `mikomi explain`. If it is right",
+                    say(
+                        "{owed} of {known} records in {system} would be written in one pass, though neither rules nor stage "
+                        "changed; at most {percent} % may unasked. Nothing was sent",
+                        owed=f"{owed:,}",
+                        known=f"{known:,}",
+                        system=system,
+                        percent=limits.written,
+                    ),
+                    say("look what changed with `mikomi status` and `mikomi explain`. If it is right"),
                 )
 
     # --- the end of a run ----------------------------------------------------------------------------------------------------
@@ -372,22 +404,14 @@ def _band_moves(state: State, engine: ScoreEngine, as_of: Millis) -> tuple[Count
     return moves, people
 
 
-def _describe_moves(moves: Counter[tuple[str, str]], people: int, lately: int) -> str:
-    entering = sum(count for (_, to), count in moves.items() if to == "A")
-    listed = ", ".join(f"{old} → {new} {count:,}" for (old, new), count in moves.most_common())
-    return (
-        f"with this rulebook {entering:,} people would enter band A, {lately:,} in the last 24 hours;"
-        f" {moves.total():,} of {people:,} would change bands ({listed})"
-    )
-
-
 def _entered_lately(state: State, now: Millis) -> int:
-    """How many people came into band A in the runs of the last day, without a new rulebook."""
+    """How many people came into band A in the runs of the last day; what a dry run showed has not happened."""
     with state.read() as connection:
         reports = connection.execute(select(t.run.c.report).where(t.run.c.started_at >= now - DAY_MS)).scalars()
         return sum(
             int(count)
             for report in reports
+            if not report.get("dry_run")
             for move, count in (report.get("moves") or {}).items()
             if move.endswith(">A")
         )

@@ -29,27 +29,27 @@ def check_pair(loaded: Loaded) -> None:
         if section is None or section["vendor"] != vendor:
             fitting = [other for other, one in settings.connections.items() if one["vendor"] == vendor]
             raise InvalidSettings(
-                f"pair.{vendor} names {name!r}, which is no {vendor} connection",
+                f"{name!r} is no {vendor} connection",
                 place=loaded.place("pair", vendor),
                 hint=f"one of {', '.join(fitting)}" if fitting else f"add a connection with vendor: {vendor}",
             )
     if pair.tasks not in ("", pair.salesforce, pair.hubspot):
         raise InvalidSettings(
-            f"pair.tasks names {pair.tasks!r}, which is not of the pair",
+            f"{pair.tasks!r} is no connection of the pair",
             place=loaded.place("pair", "tasks"),
             hint=f"{pair.salesforce} or {pair.hubspot}",
         )
     others = {pair.salesforce, pair.hubspot} - {task_system(settings)}
     if pair.tasks and others & set(settings.tasks.systems) and pair.tasks not in settings.tasks.systems:
         raise InvalidSettings(
-            f"tasks.systems names {', '.join(settings.tasks.systems)}, but pair.tasks is {pair.tasks}",
+            f"{', '.join(settings.tasks.systems)} contradicts pair.tasks, which is {pair.tasks}",
             place=loaded.place("tasks", "systems"),
             hint=f"tasks of a pair stand in one system: name {pair.tasks}, or leave tasks.systems out",
         )
     stated = settings.connections[pair.hubspot].get("linked_system", pair.salesforce)
     if stated != pair.salesforce:
         raise InvalidSettings(
-            f"linked_system {stated!r} contradicts the pair, which joins {pair.hubspot} to {pair.salesforce}",
+            f"{stated!r} contradicts the pair, which joins {pair.hubspot} to {pair.salesforce}",
             place=loaded.place("connections", pair.hubspot, "linked_system"),
             hint="leave linked_system out: it follows from pair",
         )

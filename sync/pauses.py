@@ -24,6 +24,7 @@ from sync.state import schema as t
 from sync.state.calls_made import breaker_name, forget_failures, health
 from sync.state.kept import get_kept, keep_in
 from sync.state.pause import EVERYTHING, Pause, lift, put, standing
+from sync.texts import speaker
 
 FAILED_RUNS = 3
 ENOUGH_CALLS = 20
@@ -95,7 +96,7 @@ def note_failure(
     state: State, settings: Settings, report: RunReport, name: str, error: MikomiError, now: Millis
 ) -> None:
     """Put a connection's fault into the report, and begin the pause that it calls for."""
-    system = report.system(name)
+    system, say = report.system(name), speaker(settings.language)
     system.error, system.hint = error.message, error.hint
     pause: Pause | None = None
     if isinstance(error, QuotaReserved):
@@ -106,13 +107,15 @@ def note_failure(
         pause = Pause(name, "quota", until, error.message, error.hint, now)
     elif isinstance(error, Unauthorized):
         again = None if error.final else now + HOUR_MS
-        hint = f"{error.hint}; then `mikomi resume {name}` (a changed secret resumes it by itself)".lstrip("; ")
+        then = say("then `mikomi resume {name}` (a changed secret resumes it by itself)", name=name)
+        hint = f"{error.hint}; {then}".lstrip("; ")
         pause = Pause(name, "credential", again, error.message, hint, now)
     elif isinstance(error, InvalidMapping):
-        hint = f"{error.hint}; then `mikomi resume {name}` (it is looked at again by itself)".lstrip("; ")
+        then = say("then `mikomi resume {name}` (it is looked at again by itself)", name=name)
+        hint = f"{error.hint}; {then}".lstrip("; ")
         pause = Pause(name, "guard", now + HOUR_MS, str(error), hint, now)
     else:
-        pause = _count_failed_run(state, name, error, now)
+        pause = _count_failed_run(state, name, error, error.hint or say("it is tried again by itself"), now)
     if pause is not None:
         with state.begin() as connection:
             begin_pause(connection, pause, run_id=report.run_id)
@@ -127,9 +130,10 @@ def note_success(state: State, settings: Settings, report: RunReport, name: str,
         went = health(connection, name, now)
     broken = get_kept(state, breaker_name(name))
     if went.calls >= ENOUGH_CALLS and went.failed * 2 >= went.calls:
-        reason = f"{went.failed} of the last {went.calls} calls failed"
+        say = speaker(settings.language)
+        reason = say("{failed} of the last {count} calls failed", failed=went.failed, count=went.calls)
         with state.begin() as connection:
-            pause = _trip(connection, name, broken or {}, reason, "see the CRM's status page", now)
+            pause = _trip(connection, name, broken or {}, reason, say("see the CRM's status page"), now)
             begin_pause(connection, pause, run_id=report.run_id)
         mark_paused(report, name, pause, settings.zone)
     elif broken is not None:
@@ -156,13 +160,13 @@ def end_pauses(connection: Connection, system: str | None, *, why: str, actor: s
     return ended
 
 
-def _count_failed_run(state: State, name: str, error: MikomiError, now: Millis) -> Pause | None:
+def _count_failed_run(state: State, name: str, error: MikomiError, hint: str, now: Millis) -> Pause | None:
     broken: dict[str, Any] = get_kept(state, breaker_name(name)) or {}
     runs = int(broken.get("runs", 0)) + 1
     with state.begin() as connection:
         went = health(connection, name, now)
         if runs >= FAILED_RUNS or (went.calls >= ENOUGH_CALLS and went.failed * 2 >= went.calls):
-            return _trip(connection, name, broken, error.message, error.hint, now)
+            return _trip(connection, name, broken, error.message, hint, now)
         keep_in(connection, breaker_name(name), broken | {"runs": runs})
     return None
 
@@ -173,7 +177,7 @@ def _trip(connection: Connection, name: str, broken: Mapping[str, Any], reason: 
     length = min(FIRST_PAUSE_MS * 2 ** min(trips, 10), LONGEST_PAUSE_MS)
     keep_in(connection, breaker_name(name), {"runs": FAILED_RUNS - 1, "trips": trips + 1, "tripped_at": now})
     forget_failures(connection, name, now)
-    return Pause(name, "errors", now + length, reason, f"{hint or 'it is tried again by itself'}", now)
+    return Pause(name, "errors", now + length, reason, hint, now)
 
 
 def _refused_name(system: str) -> str:

@@ -64,6 +64,7 @@ class PlanSettings:
         owners: users and queues by connection and id.
         started_at: when the first pass of this hand-over over all people was complete; None: it is not yet.
         released: queued people whose turn has come.
+        reworded: the CRMs' texts are in another language than `language`, until a pass over all people has owed them again.
 
     """
 
@@ -86,6 +87,7 @@ class PlanSettings:
     started_at: Millis | None
     released: frozenset[int] = frozenset()
     retired: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    reworded: bool = False
 
 
 @dataclass(slots=True)
@@ -424,8 +426,8 @@ def worth_writing(
     """Whether these values are worth a write, against what the CRM last acknowledged (SETTLED 23).
 
     Yes: the first time, or with a field that the record never took (or that somebody else changed); another band, next step or
-    hand-over; other reasons; `delta` points; or other content and the last write is older than the refresh period. What is
-    already on its way is replaced whenever the content differs, at no cost.
+    hand-over; other reasons; texts in another language; `delta` points; or other content and the last write is older than the
+    refresh period. What is already on its way is replaced whenever the content differs, at no cost.
     """
     content = _content(values)
     if on_the_way is not None:
@@ -437,7 +439,7 @@ def worth_writing(
     before = {name: base["values"][name] for name in content}
     if before == content:
         return False
-    if any(before.get(name) != content.get(name) for name in ALWAYS):
+    if plan.reworded or any(before.get(name) != content.get(name) for name in ALWAYS):
         return True
     if base["reason_key"] != reason_key or abs((before.get("score") or 0) - (content.get("score") or 0)) >= plan.delta:
         return True

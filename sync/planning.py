@@ -5,7 +5,7 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from connectors import OUTPUT_FIELDS
 from core.handover import TASK_RECORD_ORDER, Policy, Waiting, drain
@@ -18,12 +18,13 @@ from sync.settings import Settings
 from sync.state import State
 from sync.state import schema as t
 from sync.state.contested import left_alone
-from sync.state.kept import get_kept
+from sync.state.kept import get_kept, keep_in
 from sync.state.loading import load_owners
 from sync.state.rows import digest
 from sync.texts import speaker
 
 DAY_MS = 86_400_000
+_WORDED = "language of texts"
 
 
 def build_plan(state: State, settings: Settings, rulebook: Rulebook, moment: Moment) -> PlanSettings:
@@ -57,7 +58,14 @@ def build_plan(state: State, settings: Settings, rulebook: Rulebook, moment: Mom
         fallback_owner=settings.tasks.fallback_owner,
         started_at=started_at,
         released=_released(state, policy, moment) if isinstance(initial, int) else frozenset(),
+        reworded=get_kept(state, _WORDED) not in (None, settings.language),
     )
+
+
+def note_wording(connection: Connection, plan: PlanSettings) -> None:
+    """Everybody was planned: their texts are written, or owed, in the language of this plan."""
+    if plan.stage != "observe":
+        keep_in(connection, _WORDED, plan.language)
 
 
 def pass_signature(settings: Settings, rulebook: Rulebook, today: Day) -> str:

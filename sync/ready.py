@@ -23,7 +23,12 @@ def require_ready(connectors: Mapping[str, Connector]) -> None:
 
 
 def cannot_start(problems: Sequence[tuple[str, MikomiError]]) -> CannotStart:
-    """One error out of several connections' reasons, with all that can be done next."""
+    """One error out of several connections' reasons, with all that can be done next.
+
+    Its exit code is the gravest of theirs: a CRM that cannot be reached is nothing that somebody typed.
+    """
     hints = dict.fromkeys(error.hint for _, error in problems if error.hint)
     lines = (str(error) if name in str(error) else f"{name}: {error}" for name, error in problems)
-    return CannotStart("\n".join(lines), hint="; ".join(hints) or "mikomi doctor")
+    found = CannotStart("\n".join(lines), hint="; ".join(hints) or "mikomi doctor")
+    found.exit_code = max((error.exit_code for _, error in problems), default=found.exit_code)
+    return found

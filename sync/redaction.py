@@ -97,7 +97,10 @@ _PATTERNS = (
     (re.compile(r"(?<![\w.-])[0０]\d{9,10}(?![\w-])"), "[number]"),
     (re.compile(r"(?<![\w-])[A-Za-z0-9_+=!-]{40,}(?![\w-])"), "[opaque]"),
 )
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+CONTROLS = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""What moves a cursor, ends a line or turns the writing round, for a character class: nobody else's text may do that here."""
+
+_CONTROLS = re.compile(f"[{CONTROLS}\ud800-\udfff]")
 
 
 def redact(text: str) -> str:

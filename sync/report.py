@@ -60,6 +60,7 @@ class RunReport:
 
     Attributes:
         guards: what was stopped: {"guard", "message", "hint"}.
+        cut_short: a guard stopped the scoring before everybody had their turn.
         moves: people who changed bands, `C>A` to people.
 
     """
@@ -70,6 +71,7 @@ class RunReport:
     finished_at: Millis | None = None
     as_of: Millis | None = None
     daily: bool = False
+    cut_short: bool = False
     systems: dict[str, SystemReport] = field(default_factory=dict)
     records_resolved: int = 0
     people: int = 0

@@ -27,10 +27,11 @@ from sync.asked import Asked, StoppableClock
 from sync.cycle import Cycle
 from sync.health import Health, Heartbeat, read_health
 from sync.log import get_log
+from sync.opening import open_configured
 from sync.progress import Silent, Stoppable
 from sync.reconcile import reconcile
 from sync.schedule import BACKUP, CYCLE, DAILY, RECONCILE, Agenda, plan_timings
-from sync.state import State, now_ms, open_state
+from sync.state import State, now_ms
 from sync.state.lease import LIFE_SECONDS, Fence, hold
 
 LEASE = "serve"
@@ -157,10 +158,10 @@ def serve(
 @contextmanager
 def _opened(app: App, asked: Asked) -> Iterator[State]:
     """The state. A database server that starts together with us is waited for."""
-    began = time.monotonic()
+    began, waiting = time.monotonic(), False
     while True:
         try:
-            state = open_state(app.loaded.state_url)
+            state = open_configured(app.loaded.state_url)
             break
         except StateTooNew:
             raise
@@ -169,10 +170,14 @@ def _opened(app: App, asked: Asked) -> Iterator[State]:
                 raise
             if time.monotonic() - began >= SERVER_SECONDS:
                 raise StateUnavailable(error.message, hint=error.hint) from error
-            _log.warning("waits for the database", cause=error.message)
+            if not waiting:
+                _log.warning("waits for the database", cause=error.message)
+            waiting = True
         asked.wait(STANDBY_SECONDS)
         if asked.stop.is_set():
             raise Interrupted("stopped before the database was there")
+    if waiting:
+        _log.info("database answers", seconds=round(time.monotonic() - began, 1))
     try:
         yield state
     finally:

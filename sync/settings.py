@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from connectors.secrets import SecretSource
 from core.errors import InvalidSettings
+from core.mistakes import describe, suggest
 from core.records import ACTIVITY_KINDS
 from core.yamltext import Source, dotted, read_source
 from sync.timing import parse_length, parse_timing
@@ -35,7 +36,8 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"{name!r} is no IANA time zone; for example Asia/Tokyo") from error
+        near = suggest(name, available_timezones()) or "; for example Asia/Tokyo"
+        raise ValueError(f"{name!r} is no IANA time zone{near}") from error
     return name
 
 
@@ -198,7 +200,7 @@ class Settings(BaseSettings):
     @classmethod
     def _signals(cls, value: Mapping[str, str]) -> Mapping[str, str]:
         if unknown := sorted(set(value) - set(ACTIVITY_KINDS)):
-            raise ValueError(f"unknown signal {', '.join(unknown)}; one of {', '.join(ACTIVITY_KINDS)}")
+            raise ValueError(f"unknown signal {', '.join(unknown)}{suggest(unknown[0], ACTIVITY_KINDS)}")
         return value
 
     @classmethod
@@ -285,17 +287,21 @@ def load_settings(path: Path) -> Loaded:
 
 def _explain(error: ValidationError, file: Path, source: Source) -> InvalidSettings:
     """All mistakes of one file in one message, each with its line."""
-    known = ", ".join(Settings.model_fields)
     lines = []
-    for problem in error.errors(include_url=False, include_input=False):
+    for problem in error.errors(include_url=False):
         path = tuple(problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = f"unknown key; known here: {known}" if len(path) == 1 else "unknown key"
-        lines.append(f"{_place(file, source, path)}: {message}")
+        hidden = path[0] in ("connections", "state_key")  # where a secret may have been written out
+        place = _variable(path) or _place(file, source, path)
+        lines.append(f"{place}: {describe(problem, Settings, show=not hidden)}")
     return InvalidSettings(
         "\n".join(lines), hint="correct the lines above; `mikomi init ANOTHER-FOLDER` writes a file with every key"
     )
+
+
+def _variable(path: tuple[str | int, ...]) -> str:
+    """The environment variable that a value came from, if one did."""
+    names = ("MIKOMI_" + "__".join(map(str, path[:length])).upper() for length in range(len(path), 0, -1))
+    return next((name for name in names if name in os.environ), "")
 
 
 def _place(file: Path, source: Source | None, path: tuple[str | int, ...], line: int = 1) -> str:

@@ -28,6 +28,7 @@ from sync.state import State
 from sync.state import schema as t
 from sync.state.kept import get_kept, keep, keep_in
 from sync.state.rows import digest
+from sync.texts import speaker
 
 NAMED = 5
 """So many missing things are named in one line."""
@@ -61,7 +62,7 @@ def start_run(
             connector.prepare()
             _note_lost_sources(state, settings, connector, report, known=known)
             if not report.dry_run and settings.stage != "observe":
-                _require_setup(state, settings.stage, connector, report, now)
+                _require_setup(state, settings, connector, report, now)
         except (ConnectorError, InvalidInput, CannotStart) as error:
             if isinstance(error, CannotStart) or (isinstance(error, InvalidInput) and not known):
                 report.system(name).error, report.system(name).hint = error.message, error.hint
@@ -95,12 +96,13 @@ def _note_lost_sources(
         return
     lacking: list[str] = get_kept(state, f"sources {name}")["lacking"]
     lost = sorted(set(connector.lacking) - set(lacking))
+    say = speaker(settings.language)
     report.system(name).lost += [
-        f"{place}: no longer there or hidden; counted as missing (mikomi doctor)" for place in lost
+        say("{place}: no longer there or hidden; counted as missing (mikomi doctor)", place=place) for place in lost
     ]
 
 
-def _require_setup(state: State, stage: str, connector: Connector, report: RunReport, now: Millis) -> None:
+def _require_setup(state: State, settings: Settings, connector: Connector, report: RunReport, now: Millis) -> None:
     """Before anything is written: our fields must be there. Those that were there once are left out if they no longer are."""
     name = connector.name
     steps = connector.plan_setup()
@@ -109,7 +111,7 @@ def _require_setup(state: State, stage: str, connector: Connector, report: RunRe
     if missing and not _was_written(state, name):
         listed = ", ".join(missing[:NAMED]) + (" …" if len(missing) > NAMED else "")
         raise CannotStart(
-            f"connection {name} is not set up for stage {stage}: {listed}",
+            f"connection {name} is not set up for stage {settings.stage}: {listed}",
             hint="mikomi setup --plan, then mikomi setup --apply (or `stage: observe`)",
         )
     before: list[str] = get_kept(state, f"left out {name}") or []
@@ -117,8 +119,9 @@ def _require_setup(state: State, stage: str, connector: Connector, report: RunRe
         refill(state, name)
     if before != missing:
         keep(state, f"left out {name}", missing)
+    say = speaker(settings.language)
     report.system(name).lost += [
-        f"{step}: missing or not ours to write; left out (mikomi setup --apply)" for step in missing
+        say("{place}: missing or not ours to write; left out (mikomi setup --apply)", place=step) for step in missing
     ]
 
 

@@ -1,7 +1,7 @@
 """Words for people, in the settings' language. Message ids are the English texts; `locale/ja.po` holds the Japanese.
 
 say = speaker("ja")
-say("{count} people scored", count=12)
+say("{count} {count:person was|people were} scored", count=12)
 """
 
 from collections.abc import Callable, Mapping
@@ -12,13 +12,25 @@ from typing import Any
 Say = Callable[..., str]
 
 
+class _Value(str):
+    """A value in a sentence. `{count:row|rows}` is the word that goes with its number, so that nobody reads "1 rows"."""
+
+    __slots__ = ()
+
+    def __format__(self, wanted: str) -> str:
+        if "|" not in wanted:
+            return super().__format__(wanted)
+        one, many = wanted.split("|")
+        return one if self == "1" else many
+
+
 def speaker(language: str) -> Say:
     """A function from (message id, values) to a sentence; what has no translation is said in English."""
     words: Mapping[str, str] = {} if language == "en" else _catalog(language)
 
     def say(message: str, /, **values: Any) -> str:
         text = words.get(message, message)
-        return text.format(**values) if values else text
+        return text.format(**{name: _Value(value) for name, value in values.items()}) if values else text
 
     return say
 

@@ -26,7 +26,8 @@ from sqlalchemy.engine import make_url
 from connectors.secrets import SecretSource, read_secret
 from connectors.tokens import Refusal, Sealed, StoredToken
 from core.errors import AlreadyRunning, InvalidSettings, LeaseLost, StateUnavailable, Transient
-from sync.state import State, now_ms, open_state
+from sync.opening import open_configured
+from sync.state import State, now_ms
 from sync.state import schema as t
 from sync.state.lease import hold
 from sync.state.rows import insert_new
@@ -49,11 +50,14 @@ class StateKey:
     Args:
         state_url: SQLAlchemy URL of the state database.
         source: `state_key:` of the settings.
+        make: make one beside an SQLite state that has none. Who only looks does not: a new one would not open what the lost
+            one sealed.
     """
 
-    def __init__(self, state_url: str, source: SecretSource | None = None) -> None:
+    def __init__(self, state_url: str, source: SecretSource | None = None, *, make: bool = True) -> None:
         self._state_url = state_url
         self._source = source
+        self._make = make
 
     def derive(self, purpose: str, length: int = 32) -> bytes:
         """A key of that many bytes for one purpose (HKDF-SHA-256); the same for the same state key, always.
@@ -90,6 +94,12 @@ class StateKey:
                 hint=f"export {KEY_VARIABLE}=…, or write `state_key: {{file: path}}` or `{{keyring: service/name}}`",
             )
         if not path.exists():
+            if not self._make:
+                raise InvalidSettings(
+                    f"there is no state key {path}",
+                    place="state_key",
+                    hint=f"put the key back ({KEY_VARIABLE}, `state_key:`, or the .key file beside the state)",
+                )
             _make_key(path)
         return read_secret(SecretSource(file=path), place="state_key")
 
@@ -212,7 +222,7 @@ class DatabaseTokens:
     def _state(self) -> State:
         with self._guard:
             if self._opened is None:
-                self._opened = open_state(self._state_url)
+                self._opened = open_configured(self._state_url)
             return self._opened
 
     def _write(self, name: str, sealed: str, version: int) -> None:

@@ -64,6 +64,7 @@ class HubSpotConnector:
         self.name = name
         self._zone = zone
         self._meaning = meaning
+        self._settle_ms = round(settings.settle_seconds * 1000)
         self._api = HubSpotApi(name, settings, clock, find_credential(name, settings, clock, tokens), ledger)
         self.counts: CallCounts = self._api.counts
         wording = Wording(language)
@@ -91,7 +92,7 @@ class HubSpotConnector:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(self._streams.names, ("contact",), BATCH_ROWS, self._task_key)
+        return Capabilities(self._streams.names, ("contact",), BATCH_ROWS, self._task_key, settle_ms=self._settle_ms)
 
     def prepare(self) -> None:
         self._portal.touch()

@@ -190,7 +190,8 @@ class Setup:
         return body
 
     def _label(self, field: OutputField) -> str:
-        return f"Mikomi {field.ja if self._language == 'ja' else field.en}"
+        label = field.ja if self._language == "ja" else field.en
+        return label if label.startswith("Mikomi") else f"Mikomi {label}"
 
     def _is_kept_unique(self, name: str) -> bool:
         """Try it: two tasks with one key, of which HubSpot must refuse the second. Both go to the recycle bin."""

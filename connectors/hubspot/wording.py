@@ -34,7 +34,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
         "API v3 / v4 を使います(v4 の関連付け API は2027年3月まで提供予定)",
         "uses API v3 and v4 (v4 associations are announced until March 2027)",
     ),
-    "readable": ("{object} を読み取れます: {rows} 件", "can read {object}: {rows} rows"),
+    "readable": ("{object} を読み取れます: {rows} 件", "can read {object} (rows: {rows})"),
     "unreadable": ("{object} を読み取れません: {error}", "cannot read {object}: {error}"),
     "no_rows": (
         "{object} が1件も見えません。データがないか、アプリから見えない状態です",

@@ -83,12 +83,12 @@ class SalesforceConnector:
     @property
     def capabilities(self) -> Capabilities:
         """Before the first call `streams` are those of a full org, and `task_key` is not known."""
-        layout = self._org.known
+        layout, settle = self._org.known, self._settings.settle_seconds * 1000
         if layout is None:
-            return Capabilities(OBJECTS, ("lead", "contact"), ROWS_PER_CALL)
+            return Capabilities(OBJECTS, ("lead", "contact"), ROWS_PER_CALL, settle_ms=settle)
         names = tuple(stream.name for stream in self._org.streams())
         whole = tuple(name for name in names if name in WHOLE)
-        return Capabilities(names, layout.person_kinds, ROWS_PER_CALL, layout.task_key, whole)
+        return Capabilities(names, layout.person_kinds, ROWS_PER_CALL, layout.task_key, whole, settle)
 
     @property
     def lacking(self) -> tuple[str, ...]:

@@ -252,18 +252,36 @@ def drain(waiting: Iterable[Waiting], per_owner: int, released_today: Mapping[st
 def merge_episodes(survivor: Iterable[Episode], *absorbed: Iterable[Episode]) -> tuple[Episode, ...]:
     """The episodes of people who turned out to be one. The survivor's keep their numbers; a number that is taken moves
     behind all others, in order of time. Nothing is armed by a merge. Task keys are not touched: they were computed once.
+
+    What a split had doubled is one episode again, whichever part it comes back with.
     """
-    kept = {episode.number: episode for episode in survivor}
+    everyone = [*sorted(survivor), *sorted((e for one in absorbed for e in one), key=lambda e: (e.at, e))]
+    told: dict[tuple[str, Millis], Episode] = {}
+    for episode in sorted(everyone, key=_is_hearsay):
+        place = (episode.name, episode.at)
+        if not _is_hearsay(episode) or place not in told:
+            told[place] = episode
+    kept: dict[int, Episode] = {}
     moved: list[Episode] = []
-    for episode in sorted((e for one in absorbed for e in one), key=lambda e: (e.at, e)):
-        if episode.number in kept:
-            moved.append(episode)
+    for episode in everyone:
+        first = told[episode.name, episode.at]
+        if _is_hearsay(episode) and episode is not first:
+            continue
+        same = (e for e in everyone if _is_hearsay(e) and (e.name, e.at) == (episode.name, episode.at))
+        one = replace(episode, armed=episode.armed and all(e.armed for e in same))
+        if one.number in kept:
+            moved.append(one)
         else:
-            kept[episode.number] = episode
+            kept[one.number] = one
     for episode in moved:
         number = 1 + max(kept)
         kept[number] = replace(episode, number=number)
     return tuple(sorted(kept.values()))
+
+
+def _is_hearsay(episode: Episode) -> bool:
+    """Counted as handed over, without a task of its own: another episode may be the one it speaks of."""
+    return episode.seeded and episode.record is None
 
 
 def inherit_episodes(episodes: Iterable[Episode], moved: frozenset[RecordRef]) -> tuple[Episode, ...]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
+from core.mistakes import suggest
 from core.records import ACTIVITY_KINDS, FIELD_TYPES
 from core.rulebook.conditions import PROPERTIES, Test, When, Where
 from core.rulebook.model import AccountRule, ActivityRule, AttributeRule, Bands, Decay, InactiveRule, Rulebook
 from core.rulebook.values import DIMENSIONS
-from core.rulebook.words import suggest
 from core.titles import TITLE_RANKS
 from core.yamltext import Path
 

@@ -1,15 +1,14 @@
 """A rule file to a `Rulebook`, or one error that lists every mistake with its file, line and field."""
 
-import types
 from collections.abc import Sequence
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from core.errors import InvalidRulebook
+from core.mistakes import models_in, suggest
 from core.rulebook.check import check_rulebook
 from core.rulebook.model import KIND_KEYS, Rulebook
-from core.rulebook.words import suggest
 from core.yamltext import Path, Problem, Source, dotted, read_source
 
 _HINT = "edit the rulebook at the places named; `mikomi init` writes a commented one to compare with"
@@ -134,7 +133,7 @@ def _keys_at(document: object, path: Sequence[str | int]) -> set[str]:
                 continue
             for name, info in model.model_fields.items():
                 if (info.alias or name) == step:
-                    found += _models(info.annotation)
+                    found += models_in(info.annotation)
         models = found
         if isinstance(document, dict):
             document = document.get(step)
@@ -149,11 +148,3 @@ def _of_kind(models: list[type[BaseModel]], written: dict[str, object]) -> list[
     kinds = [key for key in KIND_KEYS if key in written]
     narrowed = [model for model in models if kinds and kinds[0] in model.model_fields]
     return narrowed or models
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Annotated, Union, types.UnionType, tuple):
-        return [model for part in get_args(annotation) for model in _models(part)]
-    return []

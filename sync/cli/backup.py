@@ -52,7 +52,9 @@ def run_restore(app: App, file: Path, *, yes: bool) -> int:
         known, last = _standing(state)
         if known or last is not None:
             text = say(
-                "It replaces a state of {count} people, last run {when}.", count=f"{known:,}", when=_when(last, zone)
+                "It replaces a state of {count} {count:person|people}, last run {when}.",
+                count=f"{known:,}",
+                when=_when(last, zone),
             )
             print_finding("warning", say("state"), text)
             if not yes and not confirm(say("Replace it?"), say):
@@ -63,7 +65,8 @@ def run_restore(app: App, file: Path, *, yes: bool) -> int:
     print_line(say("Restored."), "green")
     if restored.forgotten_again:
         text = say(
-            "{count} records of people who were forgotten since were erased again.", count=restored.forgotten_again
+            "{count} {count:record|records} of people who were forgotten since {count:was|were} erased again.",
+            count=restored.forgotten_again,
         )
         print_finding("info", "forget", text)
     print_finding(
@@ -78,7 +81,7 @@ def run_restore(app: App, file: Path, *, yes: bool) -> int:
 
 def _describe(origin: Origin, say: Say, zone: ZoneInfo) -> str:
     return say(
-        "Backup of {when} ({database}, schema {schema}): {count} people, last run {last}",
+        "Backup of {when} ({database}, schema {schema}): {count} {count:person|people}, last run {last}",
         when=_when(origin.made_at, zone),
         database=origin.database,
         schema=origin.revision,

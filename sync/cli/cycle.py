@@ -109,15 +109,26 @@ def show_report(report: RunReport, say: Say) -> None:
             print_finding("info", name, say("paused until {when}", when=system.paused_until))
         if system.refused:
             print_finding(
-                "warning", name, say("{count} writes were refused for good", count=system.refused), "mikomi dead list"
+                "warning",
+                name,
+                say("{count} {count:write was|writes were} refused for good", count=system.refused),
+                "mikomi dead list",
             )
         elif system.dead:
-            print_finding("warning", name, say("{count} writes stand refused", count=system.dead), "mikomi dead list")
+            print_finding(
+                "warning",
+                name,
+                say("{count} {count:write stands|writes stand} refused", count=system.dead),
+                "mikomi dead list",
+            )
         if system.doubled:
             print_finding(
                 "error",
                 name,
-                say("{count} second tasks of a hand-over were found", count=system.doubled),
+                say(
+                    "{count} second {count:task of a hand-over was|tasks of a hand-over were} found",
+                    count=system.doubled,
+                ),
                 "mikomi log --action double; mikomi log --action remove-double",
             )
         for problem in system.problems:
@@ -128,14 +139,25 @@ def show_report(report: RunReport, say: Say) -> None:
 
 def _show_counts(report: RunReport, say: Say) -> None:
     counts = {name: f"{getattr(report, name):,}" for name in ("people", "people_scored", "scores_changed")}
-    if report.daily:
+    if report.cut_short:
         print_line(
-            say("{people} people; everyone was scored ({people_scored}). {scores_changed} scores changed.", **counts)
+            say(
+                "A guard stopped the scoring: {people_scored} of {people} {people:person|people} {people_scored:was|were} "
+                "scored. {scores_changed} {scores_changed:score|scores} changed.",
+                **counts,
+            )
+        )
+    elif report.daily:
+        print_line(
+            say(
+                "{people} {people:person|people}; everyone was scored ({people_scored}). {scores_changed} {scores_changed:score|scores} changed.",
+                **counts,
+            )
         )
     else:
         print_line(
             say(
-                "{people} people; {people_scored} affected by a change were scored. {scores_changed} scores changed.",
+                "{people} {people:person|people}; {people_scored} affected by a change {people_scored:was|were} scored. {scores_changed} {scores_changed:score|scores} changed.",
                 **counts,
             )
         )
@@ -149,7 +171,7 @@ def _show_counts(report: RunReport, say: Say) -> None:
         updates = len(report.planned) - len(tasks)
         print_line(
             say(
-                "Dry run: {updates} records would be updated and {tasks} tasks created; nothing was.",
+                "Dry run: {updates} {updates:record|records} would be updated and {tasks} {tasks:task|tasks} created; nothing was.",
                 updates=f"{updates:,}",
                 tasks=len(tasks),
             ),
@@ -167,9 +189,14 @@ def _show_counts(report: RunReport, say: Say) -> None:
     if report.seeded:
         print_line(
             say(
-                "{count} people already in the band count as handed over, without a task (`handover: initial: seed`).",
+                "{count} {count:person already in the band counts|people already in the band count} as handed over, without a task (`handover: initial: seed`).",
                 count=f"{report.seeded:,}",
             )
         )
     if report.unassigned:
-        print_line(say("{count} hand-overs wait for an owner: `mikomi status`", count=report.unassigned), "yellow")
+        print_line(
+            say(
+                "{count} {count:hand-over waits|hand-overs wait} for an owner: `mikomi status`", count=report.unassigned
+            ),
+            "yellow",
+        )

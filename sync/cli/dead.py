@@ -39,7 +39,11 @@ def run_list(app: App, *, as_json: bool) -> int:
 
 def _show_cause(cause: Cause, zone: ZoneInfo, say: Say) -> None:
     count = f"{len(cause.ids):,}"
-    what = say("{count} tasks", count=count) if cause.effect == TASK else say("{count} updates", count=count)
+    what = (
+        say("{count} {count:task|tasks}", count=count)
+        if cause.effect == TASK
+        else say("{count} {count:update|updates}", count=count)
+    )
     print_finding("warning", f"[{cause.letters}] {cause.system}", f"{what}: {cause.code} {cause.message}".rstrip())
     numbers = ", ".join(map(str, cause.ids[:IDS_SHOWN])) + (" …" if len(cause.ids) > IDS_SHOWN else "")
     print_line("    " + say("numbers {numbers}; since {when}", numbers=numbers, when=_at(cause.since, zone)))
@@ -120,7 +124,7 @@ def run_drop(app: App, which: Sequence[str], *, reason: str) -> int:
         entries = _chosen(deadletters.list_dead(connection), which, say)
         count = deadletters.drop(connection, entries, reason=reason or "dropped by hand", now=now_ms())
         _note(connection, "dead-drop", entries, reason or "dropped by hand")
-    print_line(say("{count} given up; they are kept as cancelled.", count=f"{count:,}"))
+    print_line(say("{count} given up and kept as cancelled.", count=f"{count:,}"))
     return 0
 
 

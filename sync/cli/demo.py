@@ -129,7 +129,7 @@ class Story:
             for name, connector in app.connectors.items():
                 steps = connector.plan_setup()
                 missing = sum(not step.done for step in steps)
-                print_line(say("plan for {name}: {count} things to create", name=name, count=missing))
+                print_line(say("plan for {name}: {count} {count:thing|things} to create", name=name, count=missing))
             promise(apply_setup(app, say, brief=True) == 0, "setup creates what is missing")
         self._saw(say("The plan came first; only Mikomi's own fields were created, nothing else was touched."))
 
@@ -167,7 +167,7 @@ class Story:
         known, other = self._witness.task_places()
         for system in ("salesforce", "hubspot"):
             tasks = self._witness.tasks(system)
-            print_line(say("{system}: {count} tasks, for example", system=system, count=len(tasks)))
+            print_line(say("{system}: {count} {count:task|tasks}, for example", system=system, count=len(tasks)))
             for task in tasks[:3]:
                 print_line(f"    {task.subject}")
         promise(other == 0, "whoever is known in Salesforce has the task there")

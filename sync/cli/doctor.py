@@ -5,13 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from connectors import Diagnosis, Finding
 from core.errors import ConnectorError, InvalidInput, MikomiError
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line, print_table
 from sync.drift import contested_fields, describe_contested
 from sync.retention import short_retention
+from sync.state import State
+from sync.state.mirror.forgotten import check_key, use_key
 from sync.texts import Say, speaker
+from sync.tokens import StateKey
 
 PLACEHOLDER = "ここに"
 """How the rulebook templates mark a value that a company must replace by its own."""
@@ -44,18 +49,26 @@ def _own_findings(app: App, say: Say) -> list[Finding]:
     )
     findings = [
         Finding("ok", say("settings"), described),
-        Finding("ok", say("rulebook"), say("{name}, {count} rules", name=rulebook.name, count=len(rulebook.rules))),
+        Finding(
+            "ok",
+            say("rulebook"),
+            say("{name}, {count} {count:rule|rules}", name=rulebook.name, count=len(rulebook.rules)),
+        ),
     ]
     text = loaded.rulebook_file.read_text("utf-8")
     open_lines = [n for n, line in enumerate(text.splitlines(), 1) if PLACEHOLDER in line.partition("#")[0]]
     if open_lines:
         lines = ", ".join(f"{loaded.rulebook_file.name}:{n}" for n in open_lines)
-        message = say("{count} places are still to be filled in ({lines})", count=len(open_lines), lines=lines)
+        message = say(
+            "{count} {count:place is|places are} still to be filled in ({lines})", count=len(open_lines), lines=lines
+        )
         hint = say("edit {file} where it says ★", file=loaded.rulebook_file)
         findings.append(Finding("warning", say("rulebook"), message, hint))
     for place, days in short_retention(rulebook, settings.retention):
         kept = settings.retention.activities
-        message = say("{place} looks {days} days back, activities are kept {kept}", place=place, days=days, kept=kept)
+        message = say(
+            "{place} looks {days} {days:day|days} back, activities are kept {kept}", place=place, days=days, kept=kept
+        )
         findings.append(Finding("warning", say("retention"), message, say("raise `retention: activities`")))
     if not _has_state(loaded.state_url):
         return [*findings, Finding("info", say("state"), say("not created yet"), "mikomi sync")]
@@ -65,9 +78,20 @@ def _own_findings(app: App, say: Say) -> list[Finding]:
             for field in contested_fields(connection):
                 problem, remedy = describe_contested(field, settings.pair, settings.language, say)
                 findings.append(Finding("warning", field.system, problem, remedy))
+            findings += _lost_key(app, state, connection, say)
     except MikomiError as error:
         findings.append(Finding("error", say("state"), error.message, error.hint))
     return findings
+
+
+def _lost_key(app: App, state: State, connection: Connection, say: Say) -> list[Finding]:
+    """Where people were forgotten, passes stop without the key that tells them; nobody looking makes a new one."""
+    use_key(state, StateKey(app.loaded.state_url, app.loaded.settings.state_key, make=False))
+    try:
+        check_key(connection)
+    except MikomiError as error:
+        return [Finding("error", say("state key"), error.message, error.hint)]
+    return []
 
 
 def _has_state(url: str) -> bool:

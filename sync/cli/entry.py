@@ -22,9 +22,19 @@ Config = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON, for machines.")]
 
 
+opened: list["App"] = []
+"""What the command that runs has opened."""
+
+
 def open_app(config: str | None) -> "App":
     """The settings that the options name, not yet read."""
     from sync.app import App
     from sync.settings import settings_path
 
-    return App(settings_path(config))
+    opened[:] = [App(settings_path(config))]
+    return opened[0]
+
+
+def spoken_language() -> str:
+    """Of the settings that the command has read; English as long as there are none."""
+    return next((app.loaded.settings.language for app in opened if "loaded" in app.__dict__), "en")

@@ -5,7 +5,7 @@ import sys
 from core.errors import InvalidInput
 from sync import audit
 from sync.app import App
-from sync.cli.output import print_finding, print_line, print_table
+from sync.cli.output import ask, print_finding, print_line, print_table
 from sync.forget import WAIT_SECONDS, Leaver, find_leaver, forget, known_backups
 from sync.texts import Say, speaker
 
@@ -24,7 +24,8 @@ def run_forget(app: App, who: str, *, yes: bool) -> int:
         with state.read() as connection:
             leaver = find_leaver(connection, who)
         _show(leaver, say)
-        if not yes and not confirm(say("Erase this person here, for good?"), say):
+        question = say("Erase this person here, for good?") if leaver.refs else say("Refuse this person from now on?")
+        if not yes and not confirm(question, say):
             print_line(say("Nothing was changed."))
             return 1
         with audit.acting(actor=audit.operator()), state.alone(wait_seconds=WAIT_SECONDS):
@@ -32,7 +33,7 @@ def run_forget(app: App, who: str, *, yes: bool) -> int:
     print_line(
         say("Erased. Nothing of this person is stored here again.")
         if gone.refs
-        else say("Noted: nothing under this address is stored here from now on."),
+        else say("Noted: nothing of this person is stored here from now on."),
         "green",
     )
     _show_limits(app, gone, say, whole=whole)
@@ -47,16 +48,14 @@ def confirm(question: str, say: Say) -> bool:
     """
     if not sys.stdin.isatty():
         raise InvalidInput(say("there is no terminal to ask at"), hint=say("add --yes"))
-    sys.stdout.write(f"{question} [y/N] ")
-    sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes", "はい"}
+    return ask(f"{question} [y/N]").lower() in {"y", "yes", "はい"}
 
 
 def _show(leaver: Leaver, say: Say) -> None:
     if not leaver.refs:
-        print_line(say("Nobody here has this address. It will be refused from now on."))
+        print_line(say("Nothing is stored here under this address or record."))
         return
-    print_line(say("What is stored of this person and will go:"), "bold")
+    print_line(say("Stored of this person, all of which would go:"), "bold")
     rows = [
         (say("records"), f"{len(leaver.refs):,}"),
         (say("activities"), f"{leaver.activities:,}"),
@@ -75,7 +74,10 @@ def _show_limits(app: App, leaver: Leaver, say: Say, *, whole: bool) -> None:
     """What stays where this command does not reach."""
     settings = app.loaded.settings
     if leaver.written:
-        text = say("Mikomi's own fields of {count} records are emptied by the next sync.", count=len(leaver.written))
+        text = say(
+            "Mikomi's own fields of {count} {count:record|records} are emptied by the next sync.",
+            count=len(leaver.written),
+        )
         print_finding("info", "CRM", text)
     print_finding(
         "warning",

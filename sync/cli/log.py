@@ -38,13 +38,16 @@ def run_log(
     """Show entries, check the chain (exit code 1 where it is broken), or archive its beginning.
 
     Raises:
-        InvalidInput: a time that cannot be read, or an archive without `before`.
+        InvalidInput: a time that cannot be read, an action that there is none of, or an archive without `before`.
 
     """
     settings = app.loaded.settings
     say = speaker(settings.language)
     if limit < 1:
         raise InvalidInput("at least 1", place="--limit")
+    if action is not None and not any(known.startswith(action) for known in audit.ACTIONS):
+        known = f"known are {', '.join(sorted(audit.ACTIONS))}"
+        raise InvalidInput(f"no action is called {action!r}, or begins so", place="--action", hint=known)
     with app.state(create=False) as state:
         if archive is not None or before is not None:
             return _archive(state, archive, before, settings.zone, say)
@@ -104,13 +107,15 @@ def _verify(state: State, say: Say, *, as_json: bool) -> int:
     if not verdict.intact:
         broken = say("entry {number}: {why}", number=verdict.broken, why=_why(verdict, say))
         hint = say(
-            "The {count} entries before it are intact. Keep a copy of the database before anything else.",
+            "The {count} {count:entry before it is|entries before it are} intact. Keep a copy of the database before anything else.",
             count=verdict.rows,
         )
         print_finding("error", say("audit log"), broken, hint)
         return 1
     print_finding(
-        "ok", say("audit log"), say("{count} entries, nothing altered or taken out", count=f"{verdict.rows:,}")
+        "ok",
+        say("audit log"),
+        say("{count} {count:entry|entries}, nothing altered or taken out", count=f"{verdict.rows:,}"),
     )
     if start.seq:
         print_line(
@@ -158,7 +163,7 @@ def _archive(state: State, file: Path | None, before: str | None, zone: ZoneInfo
         return 0
     with audit.acting(actor=audit.operator()), state.begin() as connection:
         count = audit.drop_archived(connection, last, why="archived on request")
-    print_line(say("{count} entries were moved to {file}.", count=f"{count:,}", file=file))
+    print_line(say("{count} {count:entry was|entries were} moved to {file}.", count=f"{count:,}", file=file))
     return 0
 
 
@@ -189,8 +194,47 @@ def _show(
                 if part
             )
         )
-        told = (_change(row["old"], row["new"], zone, say), row["why"])
+        told = (_change(row["old"], row["new"], zone, say), _reason(row["why"], say))
         print_line(f"        {' | '.join(part for part in told if part)}", "dim")
+
+
+AGAIN = " (another attempt)"
+
+
+def _reason(why: str, say: Say) -> str:
+    """The log keeps its reasons as they were written, in English: those that are fixed sentences are said in the reader's words."""
+    texts = {
+        "hand-over": say("hand-over"),
+        "first write": say("first write"),
+        "written again: the CRM may show something else": say("written again: the CRM may show something else"),
+        "the CRM took it": say("the CRM took it"),
+        "looked up in the CRM by its key": say("looked up in the CRM by its key"),
+        "found in the CRM, forgotten here": say("found in the CRM, forgotten here"),
+        "a second task with the same key, untouched": say("a second task with the same key, untouched"),
+        "a second task with the same key, in use": say("a second task with the same key, in use"),
+        "whether it was removed is not known": say("whether it was removed is not known"),
+        "somebody else keeps changing them; `mikomi resume --field` writes them again": say(
+            "somebody else keeps changing them; `mikomi resume --field` writes them again"
+        ),
+        "the settings name another stage": say("the settings name another stage"),
+        "the settings were changed": say("the settings were changed"),
+        "the first run with these settings": say("the first run with these settings"),
+        "the first run with this rulebook": say("the first run with this rulebook"),
+        "other numbers": say("other numbers"),
+        "other wording, the same numbers": say("other wording, the same numbers"),
+        "its time is over": say("its time is over"),
+        "the connection's settings or secrets changed": say("the connection's settings or secrets changed"),
+        "a person resumed it": say("a person resumed it"),
+        "replayed by hand": say("replayed by hand"),
+        "dropped by hand": say("dropped by hand"),
+        "asked for by `mikomi forget`": say("asked for by `mikomi forget`"),
+        "asked for by `mikomi restore`": say("asked for by `mikomi restore`"),
+        "archived on request": say("archived on request"),
+        "older than its retention": say("older than its retention"),
+    }
+    plain = why.removesuffix(AGAIN)
+    said = texts.get(plain, plain)
+    return said if plain == why else say("{why} (another attempt)", why=said)
 
 
 def _change(old: Any, new: Any, zone: ZoneInfo, say: Say) -> str:

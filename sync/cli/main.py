@@ -3,13 +3,14 @@
 import io
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from core.errors import MikomiError
-from sync.cli.entry import Config, Json, app, open_app
+from sync.cli.entry import Config, Json, app, open_app, opened, spoken_language
 
 
 def main() -> None:
@@ -17,19 +18,32 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Japanese shows escapes, not a traceback
+    opened.clear()
     try:
         app()
     except MikomiError as error:
         from sync.cli.output import print_error
+        from sync.texts import speaker
 
-        print_error(error)
+        print_error(error, speaker(spoken_language()))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was done is kept, `mikomi sync` goes on from here\n")
+        _say_stopped()
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    finally:
+        for each in opened:
+            with suppress(MikomiError):  # a database that is away is told where it was needed
+                each.close()  # calls that were counted ahead and not made are given back
+
+
+def _say_stopped() -> None:
+    from sync.cli.output import print_stopped
+    from sync.texts import speaker
+
+    print_stopped(speaker(spoken_language()))
 
 
 def _show_version(asked: bool) -> None:
@@ -110,7 +124,7 @@ def sync(
         options = {"dry_run": dry_run, "sweep": sweep, "strict": not partial}
         code = run_sync(open_app(config), **options, as_json=json, allow=allow or ())
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was done is kept, `mikomi sync` goes on from here\n")
+        _say_stopped()
         code = 130
     raise typer.Exit(code)
 

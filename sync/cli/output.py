@@ -1,6 +1,7 @@
 """How the command line speaks: errors to stderr in two lines, tables and progress by Rich, JSON for machines."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.errors import MikomiError
+from sync.redaction import CONTROLS
 from sync.texts import Say, speaker
 
 PIPED_WIDTH = 160
@@ -32,25 +34,45 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 MARKS = {"ok": ("✓", "green"), "info": ("·", "dim"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
-def print_error(error: MikomiError) -> None:
-    """What is wrong, and what to type or change next."""
-    sys.stderr.write(f"error: {plain(error.message if not getattr(error, 'place', '') else str(error))}\n")
-    if error.hint:
-        sys.stderr.write(f"  next: {plain(error.hint)}\n")
-
-
-def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
-
-
-_CONTROLS = dict.fromkeys(
-    (*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-)
+_CONTROL = re.compile(f"[{CONTROLS}]")
+_SPACE = re.compile("[\t-\r\x85\u2028\u2029]+")
 
 
 def plain(text: str) -> str:
-    """Text from a CRM without control characters: an escape sequence in a name must not reach the terminal, nor turn its line."""
-    return text.translate(_CONTROLS)
+    """One line of text for the terminal: nothing in a name, a path or a CRM's sentence moves its cursor, ends or turns its line."""
+    return _CONTROL.sub("", _SPACE.sub(" ", text))
+
+
+def _lines(text: str, indent: int) -> str:
+    """Text of several lines: those after the first are indented, so that none of them passes for a line of ours."""
+    return f"\n{' ' * indent}".join(plain(line) for line in text.split("\n"))
+
+
+def print_error(error: MikomiError, say: Say) -> None:
+    """What is wrong, and what to type or change next."""
+    message = _lines(error.message if not getattr(error, "place", "") else str(error), indent=4)
+    sys.stderr.write(f"{say('error: {message}', message=message)}\n")
+    if error.hint:
+        sys.stderr.write(f"  {say('next: {hint}', hint=plain(error.hint))}\n")
+
+
+def print_stopped(say: Say) -> None:
+    """After Ctrl-C."""
+    sys.stderr.write(say("stopped; what was done is kept, `mikomi sync` goes on from here") + "\n")
+
+
+def print_json(document: Any) -> None:
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
+    # The line breaks between its parts are JSON's own; in texts JSON escapes some control characters, this the others.
+    escaped = re.sub(f"(?!\n)[{CONTROLS}]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    sys.stdout.write(escaped + "\n")
+
+
+def ask(question: str) -> str:
+    """What a person answers at the terminal."""
+    sys.stdout.write(f"{plain(question)} ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip()
 
 
 def print_line(text: str = "", style: str = "") -> None:
@@ -60,7 +82,7 @@ def print_line(text: str = "", style: str = "") -> None:
 
 def print_finding(level: str, subject: str, message: str, hint: str = "") -> None:
     mark, style = MARKS[level]
-    console.print(Text(f"{mark} ", style), Text(f"{plain(subject)}: ", "bold"), Text(plain(message)), sep="")
+    console.print(Text(f"{mark} ", style), Text(f"{plain(subject)}: ", "bold"), Text(_lines(message, 4)), sep="")
     if hint:
         console.print(Text(f"    → {plain(hint)}", "cyan"))
 

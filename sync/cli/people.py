@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from connectors import OUTPUT_FIELDS
 from core.errors import InvalidInput
-from core.handover import describe_next_step
+from core.handover import Episode, describe_next_step
 from core.records import Millis, to_datetime
 from core.rulebook import Rulebook
 from core.scoring import ExplainRow, reason_texts
@@ -98,7 +98,14 @@ def print_explained(explained: Explained, settings: Settings, say: Say, *, past:
         rows = [(f"    {row.text}", row.points, row.note) for row in explained.explanation.withheld]
         print_table(("", "", ""), rows, right=(1,))
     if scored.missing:
-        print_line("  " + say("{count} attributes are unknown and count 0 points", count=scored.missing), "dim")
+        print_line(
+            "  "
+            + say(
+                "{count} {count:attribute is unknown and counts|attributes are unknown and count} 0 points",
+                count=scored.missing,
+            ),
+            "dim",
+        )
     print_line()
     if not past:
         _print_next(explained, settings, say)
@@ -118,17 +125,7 @@ def _cells(row: ExplainRow) -> tuple[str, str, str]:
 def _print_next(explained: Explained, settings: Settings, say: Say) -> None:
     language, zone, scored = settings.language, settings.zone, explained.scored
     last = say("none yet") if scored.last_human_at is None else f"{_local(scored.last_human_at, zone):%Y-%m-%d}"
-    episode = explained.episode
-    state = (
-        say("not handed over")
-        if episode is None
-        else say(
-            "{state}, number {number}, since {day}",
-            state=_label("handover_state", episode.state, language),
-            number=episode.number,
-            day=f"{_local(episode.at, zone):%Y-%m-%d}",
-        )
-    )
+    state = _handover(explained.episode, settings, say)
     read = ", ".join(f"{name} {_moment(at, zone)}" for name, at in sorted(explained.read_at.items()))
     for label, value in (
         (say("last activity of the person or contact"), last),
@@ -146,6 +143,16 @@ def _print_next(explained: Explained, settings: Settings, say: Say) -> None:
             "The last run gave {score} ({why}); `mikomi sync` brings the CRMs up to date.", score=stored[0], why=why
         )
         print_line(f"  {line}", "yellow")
+
+
+def _handover(episode: Episode | None, settings: Settings, say: Say) -> str:
+    if episode is None:
+        return say("not handed over")
+    told = {"number": episode.number, "day": f"{_local(episode.at, settings.zone):%Y-%m-%d}"}
+    if episode.seeded and episode.state == "offered":  # on the first day, or by a CRM's word: nobody was given a task
+        return say("counted as handed over, number {number}, since {day}: no task is made for it", **told)
+    state = _label("handover_state", episode.state, settings.language)
+    return say("{state}, number {number}, since {day}", state=state, **told)
 
 
 def _label(field: str, value: str, language: str) -> str:

@@ -73,9 +73,9 @@ def _show_system(name: str, system: SystemFindings, report: ReconcileReport, say
     if report.heal and system.differences.get("fields"):
         print_line("      " + say("The next `mikomi sync` writes the fields again."), "dim")
     for count, text in (
-        (system.removed_tasks, say("{count} tasks of ours were deleted by somebody: they are not made again", count=system.removed_tasks)),
-        (system.waiting, say("{count} records wait for values that are on their way", count=system.waiting)),
-        (system.contested, say("{count} fields are left to somebody else who keeps changing them", count=system.contested)),
+        (system.removed_tasks, say("{count} {count:task of ours was|tasks of ours were} deleted by somebody and {count:is|are} not made again", count=system.removed_tasks)),
+        (system.waiting, say("{count} {count:record waits|records wait} for values that are on their way", count=system.waiting)),
+        (system.contested, say("{count} {count:field is|fields are} left to somebody else who keeps changing {count:it|them}", count=system.contested)),
     ):  # fmt: skip
         if count:
             print_finding("info", name, text)

@@ -32,7 +32,9 @@ def show_service(
             print_line("  " + say("running; next at {when}", when=_time(health.next_at, zone)))
         print_line("  " + say("last good pass: {when}", when=_time(health.good_at, zone)))
         if health.error:
-            print_finding("error", say("{count} passes in a row failed", count=health.failures), health.error)
+            print_finding(
+                "error", say("{count} {count:pass failed|passes in a row failed}", count=health.failures), health.error
+            )
         if health.refused:
             problem = say("changed settings or rules are not in force")
             print_finding(
@@ -42,7 +44,9 @@ def show_service(
         when = _time(reconciled["finished_at"], zone)
         if reconciled["left"]:
             text = say(
-                "last reconciled at {when}: {count} differences are left", when=when, count=f"{reconciled['left']:,}"
+                "last reconciled at {when}: {count} {count:difference is|differences are} left",
+                when=when,
+                count=f"{reconciled['left']:,}",
             )
             print_finding("warning", say("reconcile"), text, "mikomi reconcile")
         else:

@@ -64,8 +64,13 @@ def _say_next(folder: Path, language: str, written: list[Path]) -> None:
         say("Put the secrets into the environment (never into the file):"),
         say("Mark your target industries and pages in {file} (look for ★).", file=RULEBOOK_FILE),
         say("See whether it can work: {command}", command=f"mikomi doctor{config}"),
+        say("See which fields will be created in the CRMs: {command}", command=f"mikomi setup --plan{config}"),
         say("Score without writing anything to the CRMs: {command}", command=f"mikomi sync{config}"),
         say("Look at twenty people you know: {command}", command=f"mikomi sample{config}"),
+        say(
+            "Before scores are written (`stage: fields`), create the fields: {command}",
+            command=f"mikomi setup --apply{config}",
+        ),
     )
     for number, step in enumerate(steps, 1):
         print_line(f"  {number}. {step}")

@@ -1,6 +1,7 @@
 """`mikomi status`: where things stand, from the state alone."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from connectors import OUTPUT_FIELDS
@@ -11,7 +12,7 @@ from sync.cli.output import print_finding, print_json, print_line, print_table
 from sync.cli.pausing import describe_pause
 from sync.cli.service import service_document, show_service
 from sync.drift import describe_contested
-from sync.health import read_health
+from sync.health import Health, read_health
 from sync.look.standing import ConnectionStanding, Refusal, RunStanding, Standing, read_standing
 from sync.pauses import local_time
 from sync.resolve import vendors_of
@@ -39,13 +40,18 @@ def run_status(app: App, *, as_json: bool) -> int:
             row["said"] = describe(ambiguity, settings.language)
         print_json(document | service_document(service, reconciled))
     else:
-        show_standing(standing, settings, now_ms())
-        show_service(service, reconciled, settings.zone, now_ms(), speaker(settings.language))
+        show_standing(standing, settings, now_ms(), service, reconciled)
     return 0
 
 
-def show_standing(standing: Standing, settings: Settings, now: Millis) -> None:
-    """Everything, most urgent last: so that it stands above the prompt."""
+def show_standing(
+    standing: Standing,
+    settings: Settings,
+    now: Millis,
+    service: Health | None = None,
+    reconciled: Mapping[str, Any] | None = None,
+) -> None:
+    """Everything: how it stands, then what somebody must see to, and last the list that can wait, which may be long."""
     say = speaker(settings.language)
     machine_now = now
     now = max(now, *(at for c in standing.connections for at in c.cursors.values()), 0)
@@ -53,7 +59,7 @@ def show_standing(standing: Standing, settings: Settings, now: Millis) -> None:
     _show_runs(standing.runs, settings.zone, say)
     _show_connections(standing.connections, now, say)
     _show_handovers(standing, settings, say)
-    _show_ambiguities(standing, settings, say)
+    show_service(service, reconciled, settings.zone, machine_now, say)
     _show_refused(standing.refused, say)
     for field in standing.contested:
         print_finding("warning", field.system, *describe_contested(field, settings.pair, settings.language, say))
@@ -63,10 +69,13 @@ def show_standing(standing: Standing, settings: Settings, now: Millis) -> None:
         _show_pause(connection, settings.zone, machine_now, say)
         if connection.error:
             print_finding("error", connection.name, connection.error, connection.hint or "mikomi doctor")
+    _show_ambiguities(standing, settings, say)
 
 
 def _show_bands(standing: Standing, say: Say) -> None:
-    print_line(say("{count} people, stage {stage}", count=f"{standing.people:,}", stage=standing.stage), "bold")
+    print_line(
+        say("{count} {count:person|people}, stage {stage}", count=f"{standing.people:,}", stage=standing.stage), "bold"
+    )
     print_line("  " + "   ".join(f"{band} {count:,}" for band, count in standing.bands.items()))
     if standing.unscored:
         print_line("  " + say("{count} not scored yet", count=f"{standing.unscored:,}"))
@@ -173,7 +182,10 @@ def _show_handovers(standing: Standing, settings: Settings, say: Say) -> None:
         counted.append(say("counted as handed over at the start: {count}", count=f"{standing.seeded:,}"))
     print_line("  " + ("   ".join(counted) or say("none yet")))
     if standing.unassigned:
-        print_line("  " + say("{count} wait for somebody who can take them:", count=len(standing.unassigned)), "yellow")
+        print_line(
+            "  " + say("{count} {count:waits|wait} for somebody who can take them:", count=len(standing.unassigned)),
+            "yellow",
+        )
         for person in standing.unassigned[:LISTED]:
             about = ", ".join(str(record.ref) for record in person.records)
             print_line(f"    {person.name(settings.language)}  {person.company or ''}  {about}")
@@ -206,7 +218,11 @@ def _show_refused(refused: Sequence[Refusal], say: Say) -> None:
     print_line(say("Refused for good, by cause"), "bold")
     for cause in refused:
         count = f"{cause.count:,}"
-        what = say("{count} tasks", count=count) if cause.effect == "task" else say("{count} updates", count=count)
+        what = (
+            say("{count} {count:task|tasks}", count=count)
+            if cause.effect == "task"
+            else say("{count} {count:update|updates}", count=count)
+        )
         example = say("for example {record}", record=cause.example)
         print_finding(
             "warning", f"[{cause.letters}] {cause.system}", f"{what}: {cause.code} {cause.message} ({example})"

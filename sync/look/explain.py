@@ -75,7 +75,9 @@ class Explained:
             else to_datetime(scored.last_human_at).isoformat(),
             "next_step": self.step.step,
             "next_action": describe_next_step(self.step, language),
-            "handover": None if self.episode is None else {"state": self.episode.state, "number": self.episode.number},
+            "handover": None
+            if self.episode is None
+            else {"state": self.episode.state, "number": self.episode.number, "seeded": self.episode.seeded},
             "read_at": {name: to_datetime(at).isoformat() for name, at in self.read_at.items()},
             "outdated": self.outdated,
         }

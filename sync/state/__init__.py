@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from core.errors import StateError, StateUnavailable
@@ -48,7 +48,7 @@ class State:
             StateUnavailable: the database went away; nothing was written.
 
         """
-        with self._gate.ours(), self._translated(), self.engine.connect() as connection:
+        with self._connected(self.engine) as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # writers queue here instead of failing half-way
             try:
@@ -64,7 +64,7 @@ class State:
     def read(self) -> Iterator[Connection]:
         """A read-only look; sees one consistent snapshot."""
         engine = self.engine if self._sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
-        with self._gate.ours(), self._translated(), engine.connect() as connection:
+        with self._connected(engine) as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN")
             try:
@@ -76,7 +76,7 @@ class State:
     def outside(self) -> Iterator[Connection]:
         """A connection outside any transaction: for what a database does as a whole (VACUUM)."""
         engine = self.engine if self._sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with self._gate.ours(), self._translated(), engine.connect() as connection:
+        with self._connected(engine) as connection:
             yield connection
 
     @contextmanager
@@ -96,6 +96,7 @@ class State:
                 yield
             finally:
                 self._fence = None
+                self._rest()
 
     def require_lease(self) -> None:
         """Before a request that changes something outside: whether this run may still act.
@@ -112,6 +113,20 @@ class State:
         """While something else than this object reads the SQLite file in this process (see `sync.state.gate`)."""
         with self._gate.stranger():
             yield
+
+    @contextmanager
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        try:
+            with self._gate.ours(), self._translated(), engine.connect() as connection:
+                yield connection
+        finally:
+            if self._fence is None:
+                self._rest()
+
+    def _rest(self) -> None:
+        """Outside a run SQLite's file is closed: closing writes the whole log into it, so that at rest it is one complete file."""
+        if self._sqlite and not self._private:
+            self.engine.dispose()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -184,12 +199,12 @@ def _engine(url: str) -> Engine:
         url,
         hide_parameters=True,  # an error's text names the statement, never the values: they are people's
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
-        # The last connection that closes writes the whole log into the file: one stays open between transactions.
+        # The last connection that closes writes the whole log into the file: during a run one stays open between transactions.
         **({"poolclass": StaticPool} if memory else {"poolclass": QueuePool, "pool_size": 1, "max_overflow": -1}),
     )
 
     @event.listens_for(engine, "connect")
-    def configure(connection: Any, record: Any) -> None:
+    def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -198,25 +213,8 @@ def _engine(url: str) -> Engine:
         cursor.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, not only unlinked
         cursor.execute("PRAGMA cache_size=-16384")
         cursor.close()
-        record.info["file"] = _which_file(parsed.database)
-
-    @event.listens_for(engine, "checkout")
-    def same_file(_connection: Any, record: Any, _proxy: Any) -> None:
-        if record.info["file"] != _which_file(parsed.database):
-            raise DisconnectionError("somebody put another file in its place")
 
     return engine
-
-
-def _which_file(path: str | None) -> tuple[int, int] | None:
-    """What tells a file from another of its name; None in memory, and where there is none."""
-    if path in (None, "", ":memory:"):
-        return None
-    try:
-        found = Path(str(path)).stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _keep_private(path: Path) -> None:

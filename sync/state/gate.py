@@ -24,7 +24,7 @@ class Gate:
         self._engines: WeakSet[Engine] = WeakSet()
 
     def keep(self, engine: Engine) -> None:
-        """Connections of this engine may stay open between uses; they are closed when a stranger comes."""
+        """Connections of this engine may stay open between uses; those are closed when a stranger comes."""
         with self._changed:
             self._engines.add(engine)
 

@@ -17,7 +17,7 @@ def load_records(connection: Connection, refs: Iterable[RecordRef]) -> dict[Reco
 
 
 def as_record(row: RowMapping) -> Record:
-    """A row of `record` as the value it was stored from."""
+    """A row of `record` as the value it was stored from; modified when it last said something new."""
     system = row["system"]
     links = []
     for link in row["links"]:
@@ -27,7 +27,7 @@ def as_record(row: RowMapping) -> Record:
         ref=RecordRef(system, row["kind"], row["id"]),
         fields=row["fields"],
         created_at=row["created_at"],
-        modified_at=row["modified_at"],
+        modified_at=row["changed_at"],
         emails=tuple(row["emails"]),
         owner_id=row["owner_id"],
         account=RecordRef(system, "account", row["account_id"]) if row["account_id"] else None,

@@ -59,7 +59,8 @@ record = Table(
     Column("account_id", String(64)),
     Column("owner_id", String(64)),
     Column("created_at", BigInteger, nullable=False),
-    Column("modified_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),  # the CRM's stamp, which our own writes move as well
+    Column("changed_at", BigInteger, nullable=False),  # its stamp when the fingerprint last changed
     Column("fingerprint", String(32), nullable=False),  # of all that scoring and identity read; echoes leave it alone
     Column("email", String(320)),
     Column("fields", JSON, nullable=False),

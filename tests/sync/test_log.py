@@ -148,6 +148,19 @@ def test_hostile_text_stays_one_line(lines: Lines) -> None:
     assert line["event"] == "call failed"
 
 
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_hostile_text_cannot_move_a_cursor(format: str) -> None:
+    nasty = "a\r\n\x1b[2J\x9b\u2028\u2029\u200e\u202e\u2069\u061cb"
+    found = Lines()
+    handler = logging.StreamHandler(found.text)
+    handler.setFormatter(line_formatter(format))
+    with attached(handler, logging.INFO):
+        get_log("sync.x").warning("call failed", reason=nasty, connection=nasty)
+    line = found.text.getvalue().removesuffix("\n")
+    assert "call failed" in line
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]", line), line
+
+
 def test_what_others_log_is_reduced_to_its_template(lines: Lines) -> None:
     logging.getLogger("urllib3.connectionpool").warning("Retrying (%r) after %r: %s", 3, ADDRESS, f"/query?q={NAME}")
     logging.getLogger("simple_salesforce.api").warning(f"could not find 'Sato' {ADDRESS} in {NAME} 12345")  # noqa: G004

@@ -23,12 +23,32 @@ def load(tmp_path: Path, text: str) -> InvalidSettings:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (GOOD + "stagee: all\n", r":3: stagee: unknown key"),
-        (GOOD + "stage: everything\n", r":3: stage: "),
-        (GOOD + "timezone: Asia/Tokio\n", r":3: timezone: 'Asia/Tokio' is no IANA time zone"),
-        (GOOD + "deliver:\n  delta: 0\n", r":4: deliver\.delta: "),
-        (GOOD + "deliver:\n  dleta: 3\n", r":4: deliver\.dleta: unknown key"),
-        (GOOD + "signals:\n  telepathy: hubspot\n", r":3: signals: unknown signal telepathy"),
+        (GOOD + "stagee: all\n", r":3: stagee: unknown key; did you mean 'stage'\?$"),
+        (GOOD + "zzz: 1\n", r":3: zzz: unknown key; known are calendar, connections, .*, timezone$"),
+        (GOOD + "stage: everything\n", r":3: stage: must be one of observe, fields, all, not 'everything'$"),
+        (GOOD + "stage: feilds\n", r":3: stage: must be .*, not 'feilds'; did you mean 'fields'\?$"),
+        (
+            GOOD + "timezone: Asia/Tokio\n",
+            r":3: timezone: 'Asia/Tokio' is no IANA time zone; did you mean 'Asia/Tokyo'\?$",
+        ),
+        (GOOD + "deliver:\n  delta: 0\n", r":4: deliver\.delta: must be a whole number from 1 to 100, not 0$"),
+        (GOOD + "deliver:\n  delta: x\n", r":4: deliver\.delta: must be a whole number from 1 to 100, not 'x'$"),
+        (GOOD + "deliver:\n  delta: 1.5\n", r":4: deliver\.delta: must be a whole number from 1 to 100, not 1\.5$"),
+        (GOOD + "deliver:\n  dleta: 3\n", r":4: deliver\.dleta: unknown key; did you mean 'delta'\?$"),
+        (GOOD + "guards:\n  offered: 0\n", r":4: guards\.offered: must be a whole number of at least 1, not 0$"),
+        (GOOD + "guards: 5\n", r":3: guards: must be a map of keys and values, not 5$"),
+        (GOOD + "tasks: {systems: hubspot}\n", r":3: tasks\.systems: must be a list, not 'hubspot'$"),
+        (
+            GOOD + "calendar: {closures: [soon]}\n",
+            r":3: calendar\.closures\[0\]: must be a day such as .*, not 'soon'$",
+        ),
+        (GOOD + "pair: {salesforce: salesforce}\n", r":3: pair\.hubspot: this key is missing$"),
+        (GOOD + "state_key: hunter2\n", r":3: state_key: a secret does not belong here"),
+        (GOOD + "signals:\n  telepathy: hubspot\n", r":3: signals: unknown signal telepathy; known are call, "),
+        (
+            GOOD + "signals:\n  webinar_atend: hubspot\n",
+            r"unknown signal webinar_atend; did you mean 'webinar_attend'\?$",
+        ),
         ("stage: all\n", r"connections"),
         ("connections: {}\n", r":1: connections"),
         ("connections:\n  sf: {}\n", r":1: connections: connection 'sf' names no vendor"),
@@ -43,13 +63,21 @@ def load(tmp_path: Path, text: str) -> InvalidSettings:
 def test_every_mistake_has_its_place(tmp_path: Path, text: str, expected: str) -> None:
     import re
 
-    assert re.search(expected, str(load(tmp_path, text)))
+    message = str(load(tmp_path, text))
+    assert re.search(expected, message), message
+    assert "hunter2" not in message
 
 
 def test_all_mistakes_are_listed_at_once(tmp_path: Path) -> None:
     message = str(load(tmp_path, GOOD + "stage: x\ntimezone: y\n"))
     assert ":3: stage" in message
     assert ":4: timezone" in message
+
+
+def test_a_wrong_variable_is_named_as_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIKOMI_DELIVER__DELTA", "much")
+    message = str(load(tmp_path, GOOD + "deliver: {delta: 4}\n"))
+    assert message == "MIKOMI_DELIVER__DELTA: must be a whole number from 1 to 100, not 'much'"
 
 
 def test_a_missing_file_says_what_to_type(tmp_path: Path) -> None:

@@ -187,6 +187,55 @@ def test_the_command_filters(folder: Path) -> None:
     assert mikomi("log", "-c", folder / "mikomi.yaml", "--since", "yesterday").code == 2
 
 
+def test_an_action_that_there_is_none_of_is_refused(folder: Path) -> None:
+    said = mikomi("log", "-c", folder / "mikomi.yaml", "--action", "nosuch")
+    assert said.code == 2
+    assert "'nosuch'" in said.err
+    assert "write-fields" in said.err
+    assert "remove-double" in said.err
+
+
+def test_every_action_in_the_program_is_known() -> None:
+    import ast
+
+    found = set()
+    for path in sorted((Path(audit.__file__).parent).rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        constants = {
+            name.id: value.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            for name, value in zip(
+                target.elts if isinstance(target, ast.Tuple) else [target],
+                node.value.elts if isinstance(node.value, ast.Tuple) else [node.value],
+                strict=False,
+            )
+            if isinstance(name, ast.Name) and isinstance(value, ast.Constant)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (called := getattr(node.func, "attr", getattr(node.func, "id", ""))) in {
+                "note",
+                "Note",
+                "_note",
+            }:
+                action = node.args[0 if called == "Note" else 1] if len(node.args) > 1 else None
+                if isinstance(action, ast.Constant):
+                    found.add(action.value)
+                elif isinstance(action, ast.Name) and action.id in constants:
+                    found.add(constants[action.id])
+    assert {"write-fields", "create-task", "config", "allow", "dead-drop", "forget", "restore"} <= found
+    assert found <= set(audit.ACTIONS)
+
+
+def test_reasons_are_said_in_the_readers_language(folder: Path) -> None:
+    settings = folder / "mikomi.yaml"
+    settings.write_text(settings.read_text("utf-8").replace("language: en", "language: ja"), "utf-8")
+    said = mikomi("log", "-c", settings, "--action", "confirmed")
+    assert "CRM が受け付けました" in said.out
+    assert "the CRM took it" not in said.out
+
+
 def test_the_command_names_the_first_broken_entry(folder: Path) -> None:
     from sqlalchemy import update
 

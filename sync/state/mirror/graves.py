@@ -71,6 +71,7 @@ def _remember_merged(connection: Connection, stone: Tombstone, successor: Record
         "id": ref.id,
         "created_at": stone.at,
         "modified_at": stone.at,
+        "changed_at": stone.at,
         "deleted_at": stone.at,
         "fingerprint": "",
         "written": {},

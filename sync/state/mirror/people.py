@@ -1,4 +1,7 @@
-"""Records of people and accounts. Our own writes come back with every read: they move `modified_at` and `written` only."""
+"""Records of people and accounts. Our own writes come back with every read: they move `modified_at` and `written` only.
+
+Which of several records says the newest is decided by `changed_at`: else the last one that we wrote to would win.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -116,6 +119,7 @@ def _record_row(record: Record) -> dict[str, Any]:
         "owner_id": record.owner_id,
         "created_at": record.created_at,
         "modified_at": record.modified_at,
+        "changed_at": record.modified_at,
         "fingerprint": digest(body | identity),
         "email": record.emails[0] if record.emails else None,
         **body,

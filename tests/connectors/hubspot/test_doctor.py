@@ -145,7 +145,8 @@ def test_setup_creates_every_field_with_labels(portal: PracticePortal, language:
     assert found["mikomi_band"]["label"] == label
     assert option in [o["label"] for o in found["mikomi_trend"]["options"]]
     assert found["mikomi_reasons"]["fieldType"] == "textarea"
-    assert portal.api("GET", "/crm/v3/properties/tasks/mikomi_key")["hasUniqueValue"] is True
+    key = portal.api("GET", "/crm/v3/properties/tasks/mikomi_key")
+    assert (key["hasUniqueValue"], key["label"]) == (True, {"ja": "Mikomiキー", "en": "Mikomi key"}[language])
     assert portal.tasks() == []  # the probe's tasks are gone
 
 

@@ -242,6 +242,27 @@ def test_the_part_that_leaves_in_a_split_keeps_what_was_handed_over() -> None:
     assert inherit_episodes([replace(OFFERED, state="queued")], frozenset()) == ()
 
 
+def test_what_a_split_doubled_is_one_episode_again() -> None:
+    lead, contact = RecordRef("sf", "lead", "q1"), RecordRef("sf", "contact", "c1")
+    hearsay = replace(OFFERED, seeded=True, record=None)
+    together = (replace(OFFERED, record=lead), replace(hearsay, number=2, at=99))
+    for _ in range(5):
+        one = inherit_episodes(together, frozenset({lead}))
+        other = inherit_episodes(together, frozenset({contact}))
+        assert other == (hearsay, replace(hearsay, number=2, at=99))
+        assert merge_episodes(one, other) == together
+        assert merge_episodes(other, one) == together
+    renumbered = (replace(other[0], number=7), other[1])
+    assert merge_episodes(one, renumbered) == together
+    assert merge_episodes(renumbered, one) == together
+
+
+def test_what_was_doubled_is_armed_only_where_both_are() -> None:
+    armed, hearsay = replace(OFFERED, record=LEAD, armed=True), replace(OFFERED, seeded=True, record=None)
+    assert not merge_episodes([armed], [hearsay])[0].armed
+    assert merge_episodes([armed], [replace(hearsay, armed=True)])[0].armed
+
+
 # --- any history -----------------------------------------------------------------------------------------------------
 
 

@@ -214,6 +214,7 @@ class Firm:
         self.rulebook = a_rulebook()
         self.values: dict[str, object] = {
             "stage": "all",
+            "language": "en",
             "connections": {name: {"vendor": "salesforce"} for name in systems},
             **more,
         }

@@ -115,6 +115,35 @@ def test_an_allowed_rulebook_is_stored_and_asked_about_no_more(firm: Firm) -> No
     assert firm.sync().guards == []
 
 
+def test_what_a_dry_run_showed_is_not_counted_as_having_happened(firm: Firm) -> None:
+    firm.rulebook = a_rulebook(points=90)
+    (name,) = guards(firm.sync(dry_run=True))
+    assert guards(firm.sync()) == [name]
+    assert firm.sync(dry_run=True).moves == {"C>A": 25}  # one may look again, also where it was stopped
+    firm.sync(allow=[name])
+    with firm.state.read() as connection:
+        why = connection.execute(select(t.audit.c.why).where(t.audit.c.action == "allow")).scalar_one()
+    assert "25 people would enter band A, 0 in the last 24 hours" in why
+
+
+def test_the_report_says_how_far_the_scoring_came(firm: Firm) -> None:
+    firm.rulebook = a_rulebook(points=90)
+    report = firm.sync()
+    assert (report.cut_short, report.people, report.people_scored) == (True, 60, 0)
+    report = firm.sync(dry_run=True)  # nothing is stopped, only said
+    assert (report.cut_short, report.people, report.people_scored) == (False, 60, 60)
+    firm.rulebook = a_rulebook()
+    assert not firm.sync().cut_short
+
+
+def test_stops_are_said_in_the_settings_language(firm: Firm) -> None:
+    firm.values["language"] = "ja"
+    firm.rulebook = a_rulebook(points=90)
+    (stop,) = firm.sync().guards
+    assert "新たに25名がランク A に入ります" in stop["message"]
+    assert stop["hint"].endswith(f"mikomi sync --allow {stop['guard']}")
+
+
 def test_a_rulebook_can_be_allowed_in_the_settings(firm: Firm) -> None:
     firm.rulebook = a_rulebook(points=90)
     (name,) = guards(firm.sync())
@@ -294,6 +323,43 @@ def test_many_hand_overs_are_no_flood_where_there_are_many_every_day(firm: Firm)
     firm.crm.download(range(20, 45), times=3)  # 25, more than 20, fewer than five times six
     assert firm.sync().guards == []
     assert len(firm.crm.tasks) == 43
+
+
+# --- another language ---------------------------------------------------------------------------------------------------------
+
+
+def test_another_language_is_written_once_and_then_all_is_quiet(firm: Firm) -> None:
+    before = {ref: values["next_action"] for ref, values in firm.crm.fields.items()}
+    firm.values["language"] = "ja"
+    report = firm.sync()
+    assert (report.guards, report.scores_changed, report.systems["salesforce"].fields_written) == ([], 0, 60)
+    after = {ref: values["next_action"] for ref, values in firm.crm.fields.items()}
+    assert all(before[ref] != after[ref] for ref in before)
+    assert any("資料" in str(values["reasons"]) for values in firm.crm.fields.values())
+    writes = firm.crm.calls["write"]
+    for _ in range(2):
+        assert firm.sync().systems["salesforce"].fields_written == 0
+    firm.clock.at += DAY_MS
+    assert firm.sync().systems["salesforce"].fields_written == 0
+    assert firm.crm.calls["write"] == writes
+
+
+def test_another_language_reaches_everybody_over_a_kill(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sync import cycle
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    firm.values["language"] = "ja"
+    with monkeypatch.context() as patch:
+        patch.setattr(cycle, "note_wording", die)  # the moment before the pass over everybody is noted as complete
+        with pytest.raises(Killed):
+            firm.sync()
+    assert firm.sync().systems["salesforce"].fields_written == 60
+    assert firm.sync().systems["salesforce"].fields_written == 0
 
 
 # --- a mass of writes --------------------------------------------------------------------------------------------------------

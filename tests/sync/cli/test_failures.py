@@ -192,7 +192,8 @@ def test_one_message_and_nothing_written(
     spoil(installed)
     before = writing_calls(installed.box)
     ended = installed.run(*command)
-    assert ended.code == 2, (ended.out, ended.err)
+    # A CRM that is away is nothing that somebody typed; to `doctor` it is one more thing to put right.
+    assert ended.code == (1 if spoil is unreachable and command != ("doctor",) else 2), (ended.out, ended.err)
     told = ended.err if command != ("doctor",) else ended.out + ended.err
     assert re.search(said, told, re.DOTALL | re.IGNORECASE), told
     assert "next:" in ended.err or "→" in ended.out
@@ -233,6 +234,90 @@ def test_setup_creates_nothing_in_one_crm_while_another_is_wrong(tmp_path: Path)
         ended = installation.run("setup", "--apply")
         assert ended.code == 2
         assert writing_calls(bare) == {}
+
+
+def test_both_unreachable_is_nobodys_typing(installed: Installation) -> None:
+    unreachable(installed)
+    installed.change(installed.box.salesforce.url, f"http://127.0.0.1:{free_port()}")
+    installed.change("    client_id: 3MVG", "    attempts: 1\n    call_budget_seconds: 2\n    client_id: 3MVG")
+    for options in ((), ("--partial",)):
+        ended = installed.run("sync", *options)
+        assert ended.code == 1, (options, ended)
+
+
+def test_a_lost_or_wrong_state_key_is_found_by_doctor(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert installed.run("sync").code == 0
+    assert installed.run("forget", "gone@somewhere.example", "--yes").code == 0
+    assert installed.run("doctor").code == 0
+    key = installed.folder / "mikomi.sqlite3.key"
+    kept = key.read_text("ascii")
+    key.unlink()
+    lost = installed.run("doctor")
+    assert (lost.code, "✗ state key: " in lost.out) == (2, True)
+    monkeypatch.setenv("MIKOMI_STATE_KEY", "another" * 6)
+    wrong, stopped = installed.run("doctor"), installed.run("sync")
+    assert wrong.code == stopped.code == 2
+    remedy = "put the key back (MIKOMI_STATE_KEY, `state_key:`, or the .key file beside the state)"
+    assert f"→ {remedy}" in lost.out
+    assert f"→ {remedy}" in wrong.out
+    assert f"next: {remedy}" in stopped.err
+    monkeypatch.setenv("MIKOMI_STATE_KEY", kept.strip())
+    assert installed.run("doctor").code == 0
+
+
+def test_a_database_server_that_is_away_names_the_setting(installed: Installation) -> None:
+    installed.change("stage: fields", f"stage: fields\nstate: postgresql://nobody@127.0.0.1:{free_port()}/none")
+    for command in (("status",), ("sync",), ("setup", "--plan")):
+        ended = installed.run(*command)
+        assert ended.code == 2
+        assert "whether the database server runs" in ended.err
+        assert "`state:` in the settings, or MIKOMI_STATE" in ended.err
+
+
+NASTY = "\x1b]0;x\x07\x1b[31m\r\u2028\u2029\u202e\u2066\u200e\u200f\u061c\x9b\x85\x7f\b"
+CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def wrong_name(i: Installation) -> None:
+    i.change("  hubspot:", f'  "hub{escaped(NASTY)}":')
+
+
+def wrong_key(i: Installation) -> None:
+    i.change("stage: fields", f'stage: fields\n"odd{escaped(NASTY)}\\nerror: forged": 1')
+
+
+def wrong_value(i: Installation) -> None:
+    i.change("stage: fields", f'stage: "all{escaped(NASTY)}\\n  next: forged"')
+
+
+def wrong_vendor(i: Installation) -> None:
+    i.change("vendor: hubspot", f'vendor: "hub{escaped(NASTY)}"')
+
+
+def wrong_path(i: Installation) -> None:
+    i.change("stage: fields", f'stage: fields\nrulebook: "x{escaped(NASTY)}\\n  next: forged"')
+
+
+def escaped(text: str) -> str:
+    return "".join(f"\\u{ord(character):04x}" for character in text)
+
+
+@pytest.mark.parametrize("spoil", [wrong_name, wrong_key, wrong_value, wrong_vendor, wrong_path])
+def test_nothing_in_an_error_moves_the_cursor_or_forges_a_line(
+    installed: Installation, spoil: Callable[[Installation], None]
+) -> None:
+    spoil(installed)
+    ended = installed.run("doctor")
+    assert ended.code == 2
+    assert CONTROLS.search(ended.out + ended.err) is None, ended
+    assert [line for line in ended.err.splitlines() if line.startswith(("error: forged", "  next: forged"))] == []
+
+
+def test_a_nasty_path_of_the_settings_is_one_line(tmp_path: Path) -> None:
+    ended = mikomi("doctor", "--config", tmp_path / f"none{NASTY}\n  next: rm.yaml")
+    assert ended.code == 2
+    assert CONTROLS.search(ended.err) is None
+    assert [line for line in ended.err.splitlines() if line.startswith("  next:")] == ["  next: mikomi init"]
 
 
 def test_settings_that_are_not_there(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What a run and a score look like in both languages, kept as golden texts; and that data is never read as markup."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from core.rulebook import ADVISED, load_rulebook, template_text
 from core.scoring import Line, Reason, explain
 from sync.cli.cycle import show_report
 from sync.cli.doctor import show_diagnoses
-from sync.cli.output import ConsoleProgress, print_line, print_table
+from sync.cli.output import ConsoleProgress, print_finding, print_json, print_line, print_table
 from sync.cli.people import print_explained, print_short
 from sync.engine import Scored
 from sync.look.explain import Explained
@@ -156,6 +158,42 @@ def test_text_from_a_crm_is_never_markup() -> None:
         print_table(("[b]a[/b]",), [(nasty,)])
     assert out.getvalue().count(nasty) == 2
     assert "[b]a[/b]" in out.getvalue()
+
+
+def test_no_text_moves_the_cursor_or_ends_its_line() -> None:
+    nasty = "a\x1b[31m\r\n\x0b\x85\u2028\u2029\u202e\u2067\u200e\u200f\u061c\x9b\x7fb\tc"
+    with spoken() as out:
+        print_line(nasty)
+        print_table(("x", "y"), [(nasty, nasty)])
+        print_finding("warning", nasty, f"{nasty}\n✗ forged", nasty)
+    text = out.getvalue()
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]", text)
+    assert len(text.splitlines()) == 1 + 2 + 4  # a finding may have several lines, indented
+    assert not re.search("^✗", text, re.MULTILINE)
+
+
+def test_json_shows_every_character_and_lets_none_act() -> None:
+    document = {"a\u202e": "b\x9b\u2028\x7f\n\x1b"}
+    with spoken() as out:
+        print_json(document)
+    assert json.loads(out.getvalue()) == document
+    assert not re.search("[\x7f-\x9f\u2028\u202e\x1b]", out.getvalue())
+
+
+def test_somebody_who_was_only_counted_as_handed_over() -> None:
+    seeded = explained("en", episode=Episode(1, "sales", "offered", NOW - DAY_MS, seeded=True))
+    with spoken() as out:
+        print_explained(seeded, settings("en"), speaker("en"))
+    assert "hand-over: counted as handed over, number 1, since " in out.getvalue()
+    assert "Offered" not in out.getvalue()
+
+
+def test_a_run_that_a_guard_stopped_says_what_it_did() -> None:
+    report = RunReport("1" * 32, "all", NOW, people=2_060, people_scored=500, daily=True, cut_short=True)
+    with spoken() as out:
+        show_report(report, speaker("en"))
+    assert "A guard stopped the scoring: 500 of 2,060 people were scored. 0 scores changed." in out.getvalue()
+    assert "everyone" not in out.getvalue()
 
 
 def test_progress_without_a_terminal_is_one_line_a_step() -> None:

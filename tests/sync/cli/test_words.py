@@ -55,8 +55,9 @@ def catalog() -> dict[str, str]:
         return {str(m.id): str(m.string) for m in read_po(stream, locale="ja") if m.id}
 
 
-def places(text: str) -> list[str]:
-    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
+def places(text: str) -> set[str]:
+    """A number may stand twice in one language: as it is, and as the word that goes with it."""
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
 def test_the_search_finds_what_is_there() -> None:
@@ -82,3 +83,9 @@ def test_speaking() -> None:
     assert speaker("ja")("Band {band}", band="A") == "ランク A"
     assert speaker("en")("Band {band}", band="A") == "Band A"
     assert speaker("ja")("not in the catalogue") == "not in the catalogue"
+
+
+@pytest.mark.parametrize(("count", "said"), [("1", "1 task"), (1, "1 task"), (0, "0 tasks"), ("1,001", "1,001 tasks")])
+def test_words_go_with_their_number(count: object, said: str) -> None:
+    assert speaker("en")("{count} {count:task|tasks}", count=count) == said
+    assert speaker("ja")("{count} {count:task|tasks}", count=count) == f"タスク{count}件"

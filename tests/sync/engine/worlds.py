@@ -24,7 +24,7 @@ def store_world(state: State, world: dict[str, list[Row]]) -> None:
 def record_row(person_id: int) -> Row:
     return {
         "system": "salesforce", "kind": "contact", "id": f"003{person_id}", "person_id": person_id, "created_at": 0,
-        "modified_at": 0, "fingerprint": "", "fields": {}, "absorbed": [], "emails": [], "links": [], "consent": {}, "answers": {},
+        "modified_at": 0, "changed_at": 0, "fingerprint": "", "fields": {}, "absorbed": [], "emails": [], "links": [], "consent": {}, "answers": {},
         "written": {},
     }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """People leave real CRMs (emulated, over HTTP): privacy deletion, hard deletion, `mikomi forget` from the command line."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,16 @@ def in_hubspot(practice: Practice) -> str:
     call = {"hs_timestamp": "2026-11-20T01:00:00Z", "hs_call_title": ASSET, "hs_call_status": "COMPLETED"}
     order = {"action": "log_activity", "type": "calls", "properties": call, "contacts": [made["id"]]}
     control(url, "POST", "records", order)
+    return str(made["id"])
+
+
+def in_hubspot_as(practice: Practice, email: str, *, calls: int) -> str:
+    url = practice.box.hubspot.url
+    made = control(url, "POST", "records", {"action": "create", "type": "contacts", "properties": {"email": email}})
+    for n in range(calls):
+        call = {"hs_timestamp": f"2026-11-{20 + n}T01:00:00Z", "hs_call_status": "COMPLETED"}
+        order = {"action": "log_activity", "type": "calls", "properties": call, "contacts": [made["id"]]}
+        control(url, "POST", "records", order)
     return str(made["id"])
 
 
@@ -129,6 +140,30 @@ def test_who_was_in_the_bin_on_the_first_day_comes_back_with_what_they_did(pract
     assert {row["who"] for row in practice.rows(t.activity, *of_them)} == {f"lead/{lead}", f"contact/{contact}"}
 
 
+def test_what_a_failing_call_left_unread_of_them_comes_with_a_later_pass(practice: Practice) -> None:
+    hubspot = practice.box.hubspot.url
+    contacts = [in_hubspot_as(practice, f"bin{n}@shared.example", calls=3) for n in range(6)]
+    practice.box.clock.advance(86_400)
+    for contact in contacts:
+        control(hubspot, "POST", "records", {"action": "delete", "type": "contacts", "id": contact})
+    sync_later(practice)
+    sync_later(practice)
+    for contact in contacts:
+        control(hubspot, "POST", "records", {"action": "restore", "type": "contacts", "id": contact})
+    of_them = (t.activity.c.who.in_([f"contact/{contact}" for contact in contacts]), t.activity.c.person_id > 0)
+    rule = {"kind": "status", "status": 403, "path": "associations/contacts/calls", "times": None}
+    control(hubspot, "POST", "faults", rule)
+    practice.wait()
+    assert practice.sync().outcome != "ok"
+    there = practice.rows(t.record, t.record.c.id.in_(contacts), t.record.c.deleted_at.is_(None))
+    assert len(there) == 6, "they are known, and the cursor has gone on"
+    assert practice.rows(t.activity, *of_them) == []
+    control(hubspot, "DELETE", "faults")
+    sync_later(practice)
+    assert len(practice.rows(t.activity, *of_them)) == 18
+    assert practice.rows(t.setting, t.setting.c.name == "about hubspot")[0]["value"] is None
+
+
 def test_forget_from_the_command_line(practice: Practice, capfd: pytest.CaptureFixture[str]) -> None:
     lead, contact = in_salesforce(practice), in_hubspot(practice)
     sync_later(practice)
@@ -159,6 +194,21 @@ def test_forget_from_the_command_line(practice: Practice, capfd: pytest.CaptureF
     assert practice.soql(shown)[0]["Mikomi_Score__c"] is None
     out, err = capfd.readouterr()
     assert [canary for canary in CANARIES if canary in out + err] == []
+
+
+def test_forget_asks_before_it_says_what_becomes_of_it(practice: Practice, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync_later(practice)
+    practice.write_config(language="en")
+    answers = io.StringIO("n\ny\n")
+    monkeypatch.setattr(answers, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", answers)
+    unknown = "nobody@nowhere.example"
+    said = mikomi("forget", unknown, "--config", practice.config_file)
+    assert said.code == 1
+    asked = "Nothing is stored here under this address or record.\nRefuse this person from now on? [y/N] "
+    assert said.out == asked + "Nothing was changed.\n"
+    said = mikomi("forget", unknown, "--config", practice.config_file)
+    assert said.out.startswith(asked + "Noted: nothing of this person is stored here from now on.")
 
 
 def test_backup_and_restore_from_the_command_line(practice: Practice, tmp_path: Path) -> None:

@@ -24,11 +24,14 @@ def load(folder: Path, **more: Any) -> Loaded:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"pair": {"salesforce": "crm", "hubspot": "hs"}}, "no salesforce connection"),
+        ({"pair": {"salesforce": "crm", "hubspot": "hs"}}, "pair.salesforce: 'crm' is no salesforce connection"),
         ({"pair": {"salesforce": "hs", "hubspot": "sf"}}, "no salesforce connection"),
         ({"pair": {**PAIR, "hubspot": "sf"}}, "no hubspot connection"),
-        ({"pair": {**PAIR, "tasks": "fax"}}, "not of the pair"),
-        ({"pair": {**PAIR, "tasks": "hs"}, "tasks": {"systems": ["sf"]}}, "pair.tasks is hs"),
+        ({"pair": {**PAIR, "tasks": "fax"}}, "pair.tasks: 'fax' is no connection of the pair"),
+        (
+            {"pair": {**PAIR, "tasks": "hs"}, "tasks": {"systems": ["sf"]}},
+            "tasks.systems: sf contradicts pair.tasks, which is hs",
+        ),
         (
             {"connections": {"sf": {"vendor": "salesforce"}, "hs": {"vendor": "hubspot", "linked_system": None}}},
             "contradicts the pair",

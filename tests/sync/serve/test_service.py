@@ -18,6 +18,7 @@ from core.errors import (
     Interrupted,
     InvalidInput,
     InvalidRulebook,
+    StateError,
     StateUnavailable,
     Transient,
 )
@@ -386,6 +387,30 @@ def test_a_database_server_is_waited_for_and_then_given_up(tmp_path: Path, monke
     with pytest.raises(StateUnavailable):
         serve(world.file, Waiting())
     assert len(waits) == 1
+
+
+def test_waiting_for_a_database_server_is_said_once_and_that_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SERVE_TOKEN", "not-a-real-token")
+    world = World(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    world.configure()
+    asked = Asked()
+    monkeypatch.setattr(asked, "wait", lambda _: None)
+    answers: list[StateError | State] = [*(StateError("away") for _ in range(3)), open_state("sqlite://")]
+
+    def answer(_: str) -> State:
+        found = answers.pop(0)
+        if isinstance(found, StateError):
+            raise found
+        asked.to_stop()
+        return found
+
+    monkeypatch.setattr(service, "open_configured", answer)
+    with caplog.at_level("INFO", "sync.service"):
+        serve(world.file, asked)
+    told = [record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)]
+    assert told == ["waits for the database", "database answers"]
 
 
 def test_signs_of_life(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from core.errors import StateError, StateTooNew
 from sync.state import HEAD, open_state
 from sync.state import schema as t
-from sync.state.kept import get_kept, keep_in
+from sync.state.kept import get_kept, keep
 
 
 def test_a_new_database_is_private_and_complete(tmp_path: Path) -> None:
@@ -105,32 +105,29 @@ def opened_files(path: Path) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not list a process's open files")
-def test_one_connection_stays_open_until_another_library_reads(tmp_path: Path) -> None:
+def test_one_connection_stays_open_during_a_run_until_another_library_reads(tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite3"
     state = open_state(f"sqlite:///{path}")
-    for _ in range(3):
-        with state.begin() as connection:
-            connection.execute(select(t.person))
+    with state.alone():
+        for _ in range(3):
+            with state.begin() as connection:
+                connection.execute(select(t.person))
+            assert opened_files(path) == 1
+        with state.strange_reader():
+            assert opened_files(path) == 0
+        with state.read() as connection:
+            assert connection.execute(select(t.person)).all() == []
         assert opened_files(path) == 1
-    with state.strange_reader():
-        assert opened_files(path) == 0
-    with state.read() as connection:
-        assert connection.execute(select(t.person)).all() == []
-    assert opened_files(path) == 1
-    state.close()
     assert opened_files(path) == 0
 
 
-def test_a_file_that_was_put_in_its_place_is_noticed(tmp_path: Path) -> None:
-    path, other = tmp_path / "s.sqlite3", tmp_path / "other.sqlite3"
+def test_at_rest_the_state_is_one_complete_file(tmp_path: Path) -> None:
+    path, copy = tmp_path / "s.sqlite3", tmp_path / "copy.sqlite3"
     state = open_state(f"sqlite:///{path}")
-    with state.begin() as connection:
-        keep_in(connection, "which", "old")
-    state.close()
-    replacement = open_state(f"sqlite:///{other}")
-    with replacement.begin() as connection:
-        keep_in(connection, "which", "new")
-    replacement.close()
-    assert get_kept(state, "which") == "old"
-    other.replace(path)
-    assert get_kept(state, "which") == "new"
+    with state.alone():
+        keep(state, "in a run", 1)
+        assert Path(f"{path}-wal").exists()
+    keep(state, "outside", 2)
+    assert not Path(f"{path}-wal").exists()
+    copy.write_bytes(path.read_bytes())
+    assert [get_kept(open_state(f"sqlite:///{copy}"), name) for name in ("in a run", "outside")] == [1, 2]

@@ -97,6 +97,10 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("hold_until", sa.BigInteger(), nullable=True))
 
     with op.batch_alter_table("record", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("changed_at", sa.BigInteger(), nullable=True))
+    op.execute("UPDATE record SET changed_at = modified_at")
+    with op.batch_alter_table("record", schema=None) as batch_op:
+        batch_op.alter_column("changed_at", existing_type=sa.BigInteger(), nullable=False)
         batch_op.create_index(
             "ix_record_deleted",
             ["deleted_at"],
