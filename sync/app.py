@@ -11,10 +11,9 @@ from connectors.mapping import Usage
 from core.errors import InvalidInput, InvalidRulebook, InvalidSettings
 from core.records import FIELD_TYPES, HUMAN_KINDS
 from core.rulebook import Rulebook, check_timezone, fields_needed, kinds_needed, load_rulebook
-from sync.opening import open_configured
 from sync.pair import check_pair, connection_section
 from sync.settings import Loaded, load_settings
-from sync.state import State
+from sync.state import State, open_state
 from sync.state.calls_made import CallBook, StateLedger
 from sync.state.mirror.forgotten import use_key
 from sync.tokens import DatabaseTokens, StateKey
@@ -115,7 +114,7 @@ class App:
 
     @contextmanager
     def state(self, *, create: bool = True) -> Iterator[State]:
-        state = open_configured(self.loaded.state_url, create=create)
+        state = open_state(self.loaded.state_url, create=create)
         use_key(state, self.state_key)
         try:
             yield state

@@ -27,11 +27,10 @@ from sync.asked import Asked, StoppableClock
 from sync.cycle import Cycle
 from sync.health import Health, Heartbeat, read_health
 from sync.log import get_log
-from sync.opening import open_configured
 from sync.progress import Silent, Stoppable
 from sync.reconcile import reconcile
 from sync.schedule import BACKUP, CYCLE, DAILY, RECONCILE, Agenda, plan_timings
-from sync.state import State, now_ms
+from sync.state import State, now_ms, open_state
 from sync.state.lease import LIFE_SECONDS, Fence, hold
 
 LEASE = "serve"
@@ -161,7 +160,7 @@ def _opened(app: App, asked: Asked) -> Iterator[State]:
     began, waiting = time.monotonic(), False
     while True:
         try:
-            state = open_configured(app.loaded.state_url)
+            state = open_state(app.loaded.state_url)
             break
         except StateTooNew:
             raise

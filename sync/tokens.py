@@ -26,8 +26,7 @@ from sqlalchemy.engine import make_url
 from connectors.secrets import SecretSource, read_secret
 from connectors.tokens import Refusal, Sealed, StoredToken
 from core.errors import AlreadyRunning, InvalidSettings, LeaseLost, StateUnavailable, Transient
-from sync.opening import open_configured
-from sync.state import State, now_ms
+from sync.state import State, now_ms, open_state
 from sync.state import schema as t
 from sync.state.lease import hold
 from sync.state.rows import insert_new
@@ -222,7 +221,7 @@ class DatabaseTokens:
     def _state(self) -> State:
         with self._guard:
             if self._opened is None:
-                self._opened = open_configured(self._state_url)
+                self._opened = open_state(self._state_url)
             return self._opened
 
     def _write(self, name: str, sealed: str, version: int) -> None:

@@ -175,9 +175,10 @@ def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> Stat
     try:
         migrate(engine, keep_copy=keep_copy)
     except OperationalError as error:
-        raise StateError(
-            f"the state database cannot be used: {error.orig}", hint="check `state:` in mikomi.yaml"
-        ) from error
+        hint = "check `state:` in mikomi.yaml"
+        if parsed.get_backend_name() == "postgresql":
+            hint = "see whether the database server runs and can be reached; check `state:` in the settings, or MIKOMI_STATE"
+        raise StateError(f"the state database cannot be used: {error.orig}", hint=hint) from error
     except SQLAlchemyError as error:
         raise StateError(
             f"this is not a state database of Mikomi: {getattr(error, 'orig', None) or error}",

@@ -406,7 +406,7 @@ def test_waiting_for_a_database_server_is_said_once_and_that_it_answers(
         asked.to_stop()
         return found
 
-    monkeypatch.setattr(service, "open_configured", answer)
+    monkeypatch.setattr(service, "open_state", answer)
     with caplog.at_level("INFO", "sync.service"):
         serve(world.file, asked)
     told = [record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)]
