@@ -11,9 +11,9 @@ from tests.simulation.steps import STEPS, Draw, take
 from tests.simulation.watch import Watch, at_the_end, settle
 from tests.simulation.world import World
 
-LONGEST = 16
-ANEW_EVERY = 3
-"""Every third history is also compared with an installation that begins at its end."""
+LONGEST = 12
+ANEW_EVERY = 5
+"""Every fifth history is also compared with an installation that begins at its end."""
 
 WATCHED = frozenset({"sync", "crash", "overtaken", "put_backup_back"})
 """Steps in which Mikomi does something: only then what it must never do can have been done."""
