@@ -6,9 +6,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox.main import Endpoint, Sandbox, SandboxOptions, run
+    from sandbox.main import ACCOUNTS, Endpoint, Sandbox, SandboxOptions, run
 
-__all__ = ["Endpoint", "Sandbox", "SandboxOptions", "run"]
+__all__ = ["ACCOUNTS", "Endpoint", "Sandbox", "SandboxOptions", "run"]
 
 
 def __getattr__(name: str) -> Any:

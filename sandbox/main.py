@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import signal
 import ssl
 import sys
@@ -26,7 +27,8 @@ Edition = Literal["Free", "Starter", "Professional", "Enterprise"]
 EDITIONS: tuple[Edition, ...] = ("Free", "Starter", "Professional", "Enterprise")
 SETTLED_MS = 15 * 60_000
 """How long before the start the market's last edit was: incremental readers find it outside their overlap."""
-DATABASES = ("salesforce.sqlite3", "hubspot.sqlite3", "truth.sqlite3")
+ACCOUNTS = ("salesforce.sqlite3", "hubspot.sqlite3")
+DATABASES = (*ACCOUNTS, "truth.sqlite3")
 
 
 class StartError(Exception):
@@ -51,6 +53,7 @@ class SandboxOptions:
     """What to serve. `now_ms` None: the clock starts at real time. `records` replaces the market by plain records.
 
     `native_sync` switches on HubSpot's native Salesforce sync between the two, with the settings it has when installed.
+    `begin_with` names the `database_dir` of an earlier sandbox that has stopped: this one's accounts begin as copies of its.
     """
 
     seed: int = 1
@@ -70,6 +73,7 @@ class SandboxOptions:
     salesforce_port: int = 0
     hubspot_port: int = 0
     database_dir: str | None = None
+    begin_with: str | None = None
 
 
 class Sandbox:
@@ -87,8 +91,10 @@ class Sandbox:
         self.options = options or SandboxOptions(**fields)  # type: ignore[arg-type]
         if self.options.database_dir is not None:
             _claim(Path(self.options.database_dir))
-        self.clock = Clock(self.options.now_ms)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if self.options.begin_with is not None:
+            self._copy_accounts(Path(self.options.begin_with))
+        self.clock = Clock(self.options.now_ms)
         self._servers: list[Server] = []
         self.market: Market = self._draw_market()
         self.salesforce_app = Salesforce(self.clock, self._salesforce_options())
@@ -194,9 +200,15 @@ class Sandbox:
         )
 
     def _database(self, name: str) -> str | None:
-        if self.options.database_dir is None:
-            return None
-        return str(Path(self.options.database_dir) / name)
+        if self.options.database_dir is not None:
+            return str(Path(self.options.database_dir) / name)
+        return str(self._temporary() / name) if self.options.begin_with is not None else None
+
+    def _copy_accounts(self, source: Path) -> None:
+        for name in ACCOUNTS:
+            if not (source / name).is_file():
+                raise StartError(f"{source} holds no sandbox ({name} is missing)")
+            shutil.copyfile(source / name, str(self._database(name)))
 
     def _temporary(self) -> Path:
         if self._folder is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -87,11 +87,17 @@ def pass_signature(settings: Settings, rulebook: Rulebook, today: Day) -> str:
 
 def holidays_around(settings: Settings, today: Day) -> frozenset[Day]:
     """Days off near `today`: the country's public holidays and the company's closures."""
+    public = _public_holidays(settings.calendar.country, to_date(today).year)
+    return frozenset(to_day(day) for day in (*public, *settings.calendar.closures))
+
+
+@lru_cache(maxsize=8)
+def _public_holidays(country: str, year: int) -> tuple[date, ...]:
+    """A country's public holidays of a year and the next: a service asks in every pass."""
     import holidays
 
-    year = to_date(today).year
-    public: Mapping[date, str] = holidays.country_holidays(settings.calendar.country, years=(year, year + 1))
-    return frozenset(to_day(day) for day in (*public, *settings.calendar.closures))
+    found: Mapping[date, str] = holidays.country_holidays(country, years=(year, year + 1))
+    return tuple(found)
 
 
 def written_fields(settings: Settings) -> dict[str, frozenset[str]]:

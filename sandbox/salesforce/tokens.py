@@ -3,6 +3,7 @@
 import secrets
 import threading
 from dataclasses import dataclass
+from functools import cache
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -137,11 +138,15 @@ class Tokens:
     def _ensure_keys(self) -> None:
         if self._public_key is not None:
             return
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._private_key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
-        public = key.public_key()
-        self._public_key = public.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        ).decode()
+        self._private_key, self._public_key = _key_pair()
+
+
+@cache
+def _key_pair() -> tuple[str, str]:
+    """PEMs of one private and its public key. One pair does for every org of a process: making one takes a tenth of a second."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()

@@ -1,7 +1,6 @@
 """A seed is a history: drawn, lived through, and held against the invariants."""
 
 import random
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from tests.simulation.steps import STEPS, Draw, take
 from tests.simulation.watch import Watch, at_the_end, settle
-from tests.simulation.world import World
+from tests.simulation.world import World, new_folder
 
 LONGEST = 12
 ANEW_EVERY = 5
@@ -39,14 +38,14 @@ def live_through(
     seed: int,
     *,
     state_url: str | None = None,
-    scratch: str | None = None,
+    scratch: Path | None = None,
     plant: Callable[[World], None] | None = None,
 ) -> Lived:
     """One history from beginning to rest; it stops at the first violation.
 
     Args:
         state_url: an empty PostgreSQL database; None: SQLite in a temporary folder.
-        scratch: where temporary folders go.
+        scratch: where its folder goes (see `new_folder`).
         plant: does something wrong on purpose to the world.
 
     """
@@ -54,8 +53,8 @@ def live_through(
     began = time.monotonic()
     unique = rng.random() < UNIQUE_SHARE
     with (
-        tempfile.TemporaryDirectory(dir=scratch) as folder,
-        World(Path(folder), state_url=state_url, unique_task=unique) as world,
+        new_folder(scratch) as folder,
+        World(folder, state_url=state_url, unique_task=unique) as world,
     ):
         if plant is not None:
             plant(world)

@@ -10,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import yaml
 from tests.simulation.histories import Lived
 from tests.simulation.steps import HTML, WRITES, take
 from tests.simulation.watch import Watch, at_the_end, settle
-from tests.simulation.world import RULEBOOK, System, World
+from tests.simulation.world import RULEBOOK, System, World, new_folder
 from tests.sync.practice import control
 
 PATIENCE = 60.0
@@ -347,13 +346,13 @@ def run_scenario(
     name: str,
     *,
     state_url: str | None = None,
-    scratch: str | None = None,
+    scratch: Path | None = None,
     disturb: Callable[[float], None] | None = None,
 ) -> Lived:
     """One process-level run, from a company of a dozen people to rest."""
     rng = random.Random(seed)
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=scratch) as folder, Company(Path(folder), state_url=state_url) as company:
+    with new_folder(scratch) as folder, Company(folder, state_url=state_url) as company:
         company.disturb_database = disturb or (lambda seconds: _hold(company, seconds))
         company.write_configuration()
         company.box.clock.release()

@@ -22,6 +22,10 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Any
 
+from sqlalchemy import Engine
+
+import sync.state
+from sync.state import State
 from tests.simulation.histories import Lived, live_through
 from tests.simulation.processes import SCENARIOS, run_scenario
 from tests.sync.databases import Server, keep_in_memory
@@ -51,6 +55,28 @@ def jobs(histories: int, runs: int, first: int) -> list[Job]:
     return found
 
 
+class _Engines:
+    """SQLAlchemy's engines, used again for the same database once their state is closed.
+
+    Each keeps the statements that it has compiled: a history that opens ten would compile everything ten times.
+    """
+
+    def __init__(self) -> None:
+        self._make, self._close = sync.state._engine, State.close
+        self._idle: dict[str, list[Engine]] = defaultdict(list)
+        sync.state._engine = self.take
+        setattr(State, "close", lambda state: self.put_back(state))  # noqa: B010 - a method is replaced
+
+    def take(self, url: str) -> Engine:
+        idle = self._idle[url]
+        return idle.pop() if idle else self._make(url)
+
+    def put_back(self, state: State) -> None:
+        self._close(state)
+        if state.engine not in self._idle[state.url]:
+            self._idle[state.url].append(state.engine)
+
+
 class _Worker:
     """One process of the soak, with a PostgreSQL server of its own, begun when the first job asks for it."""
 
@@ -61,7 +87,9 @@ class _Worker:
         Finalize(None, self._stack.close, exitpriority=10)  # a pool's processes end without `atexit`
         self._server: Server | None = None
         self._restart: Callable[[float], None] | None = None
-        self._scratch = str(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
+        memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+        self._scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mikomi-soak-", dir=memory)))
+        self._engines = _Engines()
 
     def live(self, job: Job) -> Lived:
         if job.database == "sqlite":

@@ -40,6 +40,7 @@ class Server:
     def __init__(self, url: str) -> None:
         """`url`: of any database of the server, as a user who may create others."""
         self.url = make_url(url)
+        self._free: list[str] = []  # names of databases that were dropped
         self._template = self._name()
         self._order(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._template)))
         open_state(self._of(self._template)).close()
@@ -64,9 +65,10 @@ class Server:
             yield self._of(name)
         finally:
             self._drop(name)
+            self._free.append(name)
 
     def _name(self) -> str:
-        return f"mikomi_test_{os.getpid()}_{next(_numbers)}"
+        return self._free.pop() if self._free else f"mikomi_test_{os.getpid()}_{next(_numbers)}"
 
     def _of(self, name: str) -> str:
         return self.url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
