@@ -58,11 +58,9 @@ class MemoryLedger:
         self._sent: deque[Millis] = deque()
 
     def take(self, calls: int, allowed: int | None, now: Millis) -> Millis | None:
-        if allowed is None:
-            return None
         while self._sent and self._sent[0] <= now - DAY_MS:
             self._sent.popleft()
-        if len(self._sent) + calls > allowed:
+        if allowed is not None and len(self._sent) + calls > allowed:
             return (self._sent[0] if self._sent else now) + DAY_MS
         self._sent.extend([now] * calls)
         return None
@@ -97,6 +95,7 @@ class Budget:
         self._stop_at_percent = stop_at_percent
         self._ledger = ledger or MemoryLedger()
         self._yielding = False
+        self._unbounded = False
         self._used: int | None = None
         self._limit: int | None = None
         self._resets_at: Millis | None = None
@@ -131,6 +130,15 @@ class Budget:
         finally:
             self._yielding = before
 
+    @contextmanager
+    def unbounded(self) -> Iterator[None]:
+        """Calls of this block are counted, and go out even where the share granted to syncs is used up."""
+        before, self._unbounded = self._unbounded, True
+        try:
+            yield
+        finally:
+            self._unbounded = before
+
     def spend(self, calls: int = 1) -> None:
         """Account for calls about to be sent.
 
@@ -139,6 +147,9 @@ class Budget:
             QuotaExhausted: the share is used up. In both cases nothing may be sent.
         """
         now = self._clock.now()
+        if self._unbounded:
+            self._ledger.take(calls, None, now)
+            return
         self._check_share(now)
         own = self._own_calls
         allowed = int(own * SCORES_STOP_AT) if own is not None and self._yielding else own

@@ -68,6 +68,29 @@ def read_secret(source: SecretSource, *, place: str = "", environ: Mapping[str, 
     return _read_keyring(source.keyring or "", place)
 
 
+def secret_source(
+    connection: str, field: str, named: SecretSource | None, *, environ: Mapping[str, str] | None = None
+) -> SecretSource | None:
+    """Where the secret of one field of a connection is kept: the place that the settings name, else the first of the usual
+    places that has it, else None. Whoever reads it, watches it or writes it back looks there.
+    """
+    if named is not None:
+        return named
+    if (found := variable_source(variable_name(connection, field), environ)) is not None:
+        return found
+    entry = f"{connection}.{field}"
+    return SecretSource(keyring=f"{KEYRING_SERVICE}/{entry}") if _has_keyring(entry) else None
+
+
+def variable_source(name: str, environ: Mapping[str, str] | None = None) -> SecretSource | None:
+    """The environment variable of that name, else the file that `<name>_FILE` names; None where neither is set."""
+    given = os.environ if environ is None else environ
+    if given.get(name, "").strip():
+        return SecretSource(env=name)
+    path = given.get(f"{name}_FILE", "").strip()
+    return SecretSource(file=Path(path)) if path else None
+
+
 def find_secret(
     connection: str, field: str, source: SecretSource | None, *, environ: Mapping[str, str] | None = None
 ) -> SecretStr | None:
@@ -77,11 +100,10 @@ def find_secret(
         InvalidSettings: the place that is named cannot be read, is too open, or holds what cannot be such a secret.
     """
     place = f"connections.{connection}.{field}"
+    source = secret_source(connection, field, source, environ=environ)
     if source is None:
-        source = _usual_source(connection, field, os.environ if environ is None else environ)
-    secret = read_secret(source, place=place, environ=environ) if source is not None else _in_keyring(connection, field)
-    if secret is None:
         return None
+    secret = read_secret(source, place=place, environ=environ)
     text = secret.get_secret_value()
     if not field.endswith("key") and not (text.isascii() and text.isprintable()):  # private keys have several lines
         raise InvalidSettings(
@@ -107,26 +129,16 @@ def need_secret(
     return secret
 
 
-def _usual_source(connection: str, field: str, environ: Mapping[str, str]) -> SecretSource | None:
-    name = variable_name(connection, field)
-    if environ.get(name, "").strip():
-        return SecretSource(env=name)
-    if path := environ.get(f"{name}_FILE", "").strip():
-        return SecretSource(file=Path(path))
-    return None
-
-
-def _in_keyring(connection: str, field: str) -> SecretStr | None:
-    """The keyring's entry under the usual name; None also where there is no keyring, or nobody to unlock it."""
+def _has_keyring(entry: str) -> bool:
+    """Whether the keyring has our entry of that name; False also where there is no keyring, or nobody to unlock it."""
     try:
         keyring = importlib.import_module("keyring")
-        value = keyring.get_password(KEYRING_SERVICE, f"{connection}.{field}")
+        return bool(keyring.get_password(KEYRING_SERVICE, entry))
     except ImportError:
-        return None
+        return False
     except Exception as error:  # each backend has its own errors: a locked or broken keyring is one without the entry
         _log.debug("the keyring cannot be asked: %s", type(error).__name__)
-        return None
-    return SecretStr(value) if value else None
+        return False
 
 
 def variable_name(connection: str, field: str) -> str:
@@ -165,18 +177,32 @@ def _read_file(path: Path, place: str) -> SecretStr:
     path = path.expanduser()
     try:
         with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode  # of the very file that is read
+            status = os.fstat(file.fileno())  # of the very file that is read
             text = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InvalidSettings(f"cannot read {path}: {reason}", place=place, hint="check the path") from error
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise InvalidSettings(
-            f"{path} can be read by others (mode {stat.S_IMODE(mode):04o})", place=place, hint=f"chmod 600 {path}"
-        )
+    mode = stat.S_IMODE(status.st_mode)
+    if os.name == "posix" and mode & 0o077 and not _is_handed_over(path, status):
+        raise InvalidSettings(f"{path} can be read by others (mode {mode:04o})", place=place, hint=f"chmod 600 {path}")
     if not text:
         raise InvalidSettings(f"{path} is empty", place=place, hint="write the secret into the file")
     return SecretStr(text)
+
+
+def _is_handed_over(path: Path, status: os.stat_result) -> bool:
+    """Whether systemd gave this file to our service (`LoadCredential=`): the one case of a wider mode than 0600.
+
+    Since version 254 it lets the service's user in by an access list, whose mask shows as the group's bits: 0440, though no
+    group may read. Believed of that very mode only, of root's or our own files, directly in `$CREDENTIALS_DIRECTORY`.
+    """
+    directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    return (
+        bool(directory)
+        and path.resolve().parent == Path(directory).resolve()
+        and stat.S_IMODE(status.st_mode) == 0o440
+        and status.st_uid in {0, os.geteuid()}
+    )
 
 
 def _read_keyring(entry: str, place: str) -> SecretStr:

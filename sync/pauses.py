@@ -22,7 +22,7 @@ from sync.settings import Settings
 from sync.state import State
 from sync.state import schema as t
 from sync.state.calls_made import breaker_name, forget_failures, health
-from sync.state.kept import get_kept, keep_in
+from sync.state.kept import get_kept, keep, keep_in, unkeep
 from sync.state.pause import EVERYTHING, Pause, lift, put, standing
 from sync.texts import speaker
 
@@ -49,8 +49,8 @@ def apply_pauses(state: State, settings: Settings, report: RunReport, now: Milli
             audit.note_many(
                 connection,
                 [
-                    audit.Note("resume", _subject(pause), why, old=_told(pause), run_id=report.run_id)
-                    for pause, why in over.items()
+                    audit.Note("resume", _subject(p), why, old=_told(p), run_id=report.run_id, actor=audit.OURSELVES)
+                    for p, why in over.items()
                 ],
             )
     for name, pause in longest([p for p in found if p not in over], settings.connections).items():
@@ -84,9 +84,26 @@ def _why_over(state: State, settings: Settings, pause: Pause, now: Millis) -> st
         return "its time is over"
     if pause.cause in {"credential", "guard"}:
         section = settings.connections.get(pause.system)
-        if section is None or get_kept(state, _refused_name(pause.system)) != fingerprint(pause.system, section):
+        if section is None or get_kept(state, _tried_name(pause.system)) != fingerprint(pause.system, section):
             return "the connection's settings or secrets changed"
     return ""
+
+
+def note_tried(state: State, settings: Settings, name: str) -> None:
+    """Remember with which settings and secrets a connection is used from now on: before it reads them itself, so that one
+    replaced in between is noticed.
+    """
+    found = fingerprint(name, settings.connections[name])
+    if get_kept(state, _tried_name(name)) != found:
+        keep(state, _tried_name(name), found)
+
+
+def take_word(state: State, name: str) -> bool:
+    """Whether a person has resumed a refused connection since it was last asked; once."""
+    if get_kept(state, _word_name(name)) is None:
+        return False
+    unkeep(state, _word_name(name))
+    return True
 
 
 # --- when something failed, or worked ------------------------------------------------------------------------------------
@@ -119,8 +136,6 @@ def note_failure(
     if pause is not None:
         with state.begin() as connection:
             begin_pause(connection, pause, run_id=report.run_id)
-            if pause.cause in {"credential", "guard"}:
-                keep_in(connection, _refused_name(name), fingerprint(name, settings.connections[name]))
         mark_paused(report, name, pause, settings.zone)
 
 
@@ -142,18 +157,25 @@ def note_success(state: State, settings: Settings, report: RunReport, name: str,
             forget_failures(connection, name, now)
 
 
-def begin_pause(connection: Connection, pause: Pause, *, run_id: str | None = None, actor: str | None = None) -> None:
-    """Write a pause down, and who began it."""
+def begin_pause(
+    connection: Connection, pause: Pause, *, run_id: str | None = None, actor: str = audit.OURSELVES
+) -> None:
+    """Write a pause down, and who began it: a run that a person started pauses a connection by itself all the same."""
     put(connection, pause)
     audit.note(connection, "pause", _subject(pause), new=_told(pause), why=pause.reason, run_id=run_id, actor=actor)
 
 
 def end_pauses(connection: Connection, system: str | None, *, why: str, actor: str) -> list[Pause]:
-    """End every pause of a connection (None: of all), whoever began it. Failed runs are forgotten too."""
+    """End every pause of a connection (None: of all), whoever began it. Failed runs are forgotten too; a credential that
+    was refused is put to the CRM once more.
+    """
     ended = [pause for pause in standing(connection) if system is None or pause.system in {system, EVERYTHING}]
     lift(connection, ended)
     for name in {pause.system for pause in ended}:
         connection.execute(delete(t.setting).where(t.setting.c.name == breaker_name(name)))
+    for pause in ended:
+        if pause.cause == "credential":
+            keep_in(connection, _word_name(pause.system), True)
     if ended:
         notes = [audit.Note("resume", _subject(p), why, old=_told(p), actor=actor) for p in ended]
         audit.note_many(connection, notes)
@@ -180,8 +202,12 @@ def _trip(connection: Connection, name: str, broken: Mapping[str, Any], reason: 
     return Pause(name, "errors", now + length, reason, hint, now)
 
 
-def _refused_name(system: str) -> str:
-    return f"refused {system}"
+def _tried_name(system: str) -> str:
+    return f"tried {system}"
+
+
+def _word_name(system: str) -> str:
+    return f"resumed {system}"
 
 
 def _end(pause: Pause) -> float:

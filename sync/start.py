@@ -20,7 +20,7 @@ from core.errors import (
 )
 from core.records import Millis
 from sync.deliver import notice_description
-from sync.pauses import apply_pauses, note_failure
+from sync.pauses import apply_pauses, note_failure, note_tried, take_word
 from sync.ready import cannot_start
 from sync.report import RunReport
 from sync.settings import Settings
@@ -58,6 +58,9 @@ def start_run(
             continue
         known = _is_known(state, settings, name)
         connector.lenient = known
+        note_tried(state, settings, name)
+        if take_word(state, name):
+            connector.reconsider()
         try:
             connector.prepare()
             _note_lost_sources(state, settings, connector, report, known=known)

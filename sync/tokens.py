@@ -1,7 +1,7 @@
 """The tokens that CRMs gave us, in the state database: encrypted, renewed by one process at a time.
 
-The key is not in the database. It comes from `state_key:` in the settings, else from `MIKOMI_STATE_KEY`, else from a file of mode
-0600 beside the SQLite database, which is made when a key is first needed. Everything that needs a secret of its own derives it
+The key is not in the database. It comes from `state_key:` in the settings, else from `MIKOMI_STATE_KEY`, else from the file that
+`MIKOMI_STATE_KEY_FILE` names, else from a file of mode 0600 beside the SQLite database, which is made when a key is first needed. Everything that needs a secret of its own derives it
 from that one key (`StateKey.derive`), so that nothing is shared between purposes.
 """
 
@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 
-from connectors.secrets import SecretSource, read_secret
+from connectors.secrets import SecretSource, read_secret, variable_source
 from connectors.tokens import Refusal, Sealed, StoredToken
 from core.errors import AlreadyRunning, InvalidSettings, LeaseLost, StateUnavailable, Transient
 from sync.state import State, now_ms, open_state
@@ -81,16 +81,14 @@ class StateKey:
         return text.encode()
 
     def _find(self) -> SecretStr:
-        if self._source is not None:
-            return read_secret(self._source, place="state_key")
-        if os.environ.get(KEY_VARIABLE, "").strip():
-            return read_secret(SecretSource(env=KEY_VARIABLE), place="state_key")
+        if (given := self._source or variable_source(KEY_VARIABLE)) is not None:
+            return read_secret(given, place="state_key")
         path = key_file(self._state_url)
         if path is None:
             raise InvalidSettings(
                 "this state database is no file, so there is no place for a key beside it",
                 place="state_key",
-                hint=f"export {KEY_VARIABLE}=…, or write `state_key: {{file: path}}` or `{{keyring: service/name}}`",
+                hint=f"export {KEY_VARIABLE}=… or {KEY_VARIABLE}_FILE=path, or write `state_key: {{file: path}}` or `{{keyring: service/name}}`",
             )
         if not path.exists():
             if not self._make:
@@ -288,7 +286,7 @@ def _document(token: StoredToken) -> dict[str, Any]:
         "seed": token.seed,
         "inputs": token.inputs,
         "asking": token.asking,
-        "refusal": [refusal.reason, refusal.hint, refusal.until] if refusal is not None else None,
+        "refusal": [refusal.reason, refusal.hint, refusal.until, refusal.spent] if refusal is not None else None,
     }
 
 

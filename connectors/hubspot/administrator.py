@@ -38,7 +38,7 @@ class Administrator:
         if token is None:
             yield setup
             return
-        api = HubSpotApi(self._name, self._settings, self._clock, PrivateAppToken(token), self._ledger)
+        api = HubSpotApi(self._name, self._settings, self._clock, PrivateAppToken(lambda: token), self._ledger)
         try:
             portal = PortalFacts(api)
             here = PortalFacts(self._own).account().get("portalId")

@@ -1,6 +1,6 @@
 """Access tokens: a private app's fixed one, or OAuth's half-hour ones from a refresh token."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -8,8 +8,9 @@ from pydantic import SecretStr
 from connectors.calls import Clock
 from connectors.hubspot.api import Credential, HubSpotApi
 from connectors.hubspot.settings import HubSpotSettings, OAuthApp
-from connectors.secrets import need_secret, store_secret
-from connectors.tokens import Configured, Granted, TokenKeeper, TokenStore, digest
+from connectors.keeper import Configured, Granted, TokenKeeper
+from connectors.secrets import need_secret, secret_source, store_secret
+from connectors.tokens import TokenStore, digest
 from core.errors import Forbidden, Rejected, Unauthorized, Unexpected
 
 TOKEN_PATH = "/oauth/v3/token"  # noqa: S105
@@ -23,7 +24,7 @@ _SPENT = frozenset({"BAD_REFRESH_TOKEN", "invalid_grant"})
 def find_credential(connection: str, settings: HubSpotSettings, clock: Clock, store: TokenStore) -> Credential:
     """Read the secrets of a connection. Raises InvalidSettings where one is missing or unsafe."""
     if settings.oauth is None:
-        return PrivateAppToken(need_secret(connection, "token", settings.token))
+        return PrivateAppToken(lambda: need_secret(connection, "token", settings.token))
     app = settings.oauth
     need_secret(connection, "client_secret", app.client_secret)  # said at the start, not at the first call
     need_secret(connection, "refresh_token", app.refresh_token)
@@ -31,19 +32,34 @@ def find_credential(connection: str, settings: HubSpotSettings, clock: Clock, st
 
 
 class PrivateAppToken:
-    """Never expires; when HubSpot refuses it, only a person helps."""
+    """Never expires; when HubSpot refuses it, only a person helps: by another one in the same place.
 
-    renewable = False
+    Args:
+        read: the token as it is kept now.
+    """
 
-    def __init__(self, secret: SecretStr) -> None:
-        self._secret = secret
+    def __init__(self, read: Callable[[], SecretStr]) -> None:
+        self._read = read
+        self._secret = read()
         self._scopes: frozenset[str] | None = None
 
     def token(self, api: HubSpotApi) -> SecretStr:  # noqa: ARG002
         return self._secret
 
     def renew(self, api: HubSpotApi) -> bool:  # noqa: ARG002
-        raise Unauthorized("HubSpot refuses the private app's token")
+        if self.reread():
+            return True
+        raise Unauthorized(
+            "HubSpot does not accept the private app's token (wrong, or replaced by another)",
+            hint="show or rotate it in HubSpot → Settings → Integrations → Private apps, and store it; then `mikomi doctor`",
+        )
+
+    def reread(self) -> bool:
+        secret = self._read()
+        if secret == self._secret:
+            return False
+        self._secret, self._scopes = secret, None
+        return True
 
     def reconsider(self, api: HubSpotApi) -> None:
         """Nothing is remembered."""
@@ -64,8 +80,6 @@ class OAuthToken:
     HubSpot's refresh tokens neither rotate nor expire; should an answer bring another one, it is kept before use.
     """
 
-    renewable = True
-
     def __init__(self, connection: str, app: OAuthApp, base_url: str, clock: Clock, store: TokenStore) -> None:
         self._connection = connection
         self._app = app
@@ -82,6 +96,10 @@ class OAuthToken:
     def renew(self, api: HubSpotApi) -> bool:
         return self._tokens(api).renew()
 
+    def reread(self) -> bool:
+        """Its secrets are read at every renewal."""
+        return False
+
     def scopes(self, api: HubSpotApi) -> frozenset[str] | None:
         granted = self._tokens(api).current().scopes
         return frozenset(granted) if granted is not None else None
@@ -97,7 +115,7 @@ class OAuthToken:
 
 
 class _RefreshGrant:
-    """See `connectors.tokens.Grant`."""
+    """See `connectors.keeper.Grant`."""
 
     def __init__(self, connection: str, app: OAuthApp, base_url: str, clock: Clock, api: HubSpotApi) -> None:
         self._connection = connection
@@ -112,7 +130,7 @@ class _RefreshGrant:
             digest("oauth", self._base_url, self._app.client_id, self._secret()),
         )
 
-    def ask(self, refresh: SecretStr | None) -> Granted:
+    def ask(self, refresh: SecretStr | None, still_ours: Callable[[], None]) -> Granted:
         assert refresh is not None
         asked_at = self._clock.now()
         form = {
@@ -122,7 +140,7 @@ class _RefreshGrant:
             "refresh_token": refresh.get_secret_value(),
         }
         try:
-            answer = self._api.post_form(TOKEN_PATH, form)
+            answer = self._api.post_form(TOKEN_PATH, form, still_ours)
         except Rejected as error:
             raise Unauthorized(
                 f"HubSpot refuses to renew the access token ({error.code})",
@@ -143,7 +161,7 @@ class _RefreshGrant:
         )
 
     def keep(self, refresh: SecretStr) -> bool:
-        return store_secret(self._app.refresh_token, refresh)
+        return store_secret(secret_source(self._connection, "refresh_token", self._app.refresh_token), refresh)
 
     def _secret(self) -> SecretStr:
         return need_secret(self._connection, "client_secret", self._app.client_secret)

@@ -29,6 +29,10 @@ class PortalFacts:
         self._keep("account", self._api.get("/account-info/v3/details"))
         return self._api.now()
 
+    def forget(self) -> None:
+        """Ask for everything anew when it is next needed."""
+        self._kept.clear()
+
     def account(self) -> Mapping[str, Any]:
         return self._ask("account", "/account-info/v3/details")
 

@@ -2,7 +2,8 @@
 (it has no refresh grant, hard-codes hosts, and can log in without end when a 401 persists).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
@@ -11,10 +12,11 @@ import requests
 from pydantic import SecretStr
 
 from connectors.calls import Calls, Clock
+from connectors.keeper import Configured, Granted, TokenKeeper
 from connectors.salesforce.errors import translate
 from connectors.salesforce.settings import SalesforceSettings
-from connectors.secrets import need_secret, store_secret
-from connectors.tokens import Configured, Granted, TokenKeeper, TokenStore, digest
+from connectors.secrets import need_secret, secret_source, store_secret
+from connectors.tokens import TokenStore, digest
 from core.errors import ConnectorError, InvalidSettings, RateLimited, Transient, Unauthorized, Unexpected
 from core.records import Millis, to_millis
 
@@ -39,23 +41,40 @@ class TokenSource(Protocol):
 
     def renew(self) -> bool: ...
 
+    def reread(self) -> bool: ...
+
     def reconsider(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
 class GivenToken:
-    """A token that came from outside and cannot be renewed. It stays in memory: no store ever sees it."""
+    """A token that came from outside and cannot be renewed. It stays in memory: no store ever sees it.
 
-    connection: str
-    access: Access
+    Args:
+        read: the token as it is kept now.
+    """
+
+    def __init__(self, connection: str, instance_url: str, read: Callable[[], SecretStr]) -> None:
+        self._connection = connection
+        self._read = read
+        self._access = Access(read(), instance_url)
 
     def current(self) -> Access:
-        return self.access
+        return self._access
+
+    def reread(self) -> bool:
+        """Look whether a person has put another token in its place; whether it is another."""
+        token = self._read()
+        if token == self._access.token:
+            return False
+        self._access = replace(self._access, token=token)
+        return True
 
     def renew(self) -> bool:
+        if self.reread():
+            return True
         raise Unauthorized(
             "Salesforce does not accept the access token (expired, revoked or wrong)",
-            system=self.connection,
+            system=self._connection,
             hint="give a fresh token; one that renews itself comes with auth: client_credentials or jwt",
         )
 
@@ -78,6 +97,10 @@ class KeptTokens:
     def renew(self) -> bool:
         """Replace a token that Salesforce no longer takes. Raises Unauthorized where that is not possible."""
         return self._keeper.renew()
+
+    def reread(self) -> bool:
+        """Its secrets are read at every renewal."""
+        return False
 
     def reconsider(self) -> None:
         self._keeper.reconsider()
@@ -108,23 +131,29 @@ class SalesforceGrant:
         plain = (settings.auth, settings.token_host, settings.audience, settings.client_id, settings.username)
         return Configured(refresh, digest(*plain, secret))
 
-    def ask(self, refresh: SecretStr | None) -> Granted:
-        """See `connectors.tokens.Grant`. A clock that is off is corrected by Salesforce's, once."""
+    def ask(self, refresh: SecretStr | None, still_ours: Callable[[], None]) -> Granted:
+        """See `connectors.keeper.Grant`. A clock that is off is corrected by Salesforce's, once."""
         try:
-            return self._ask(refresh)
+            return self._ask(refresh, still_ours)
         except Unauthorized:
             if self._settings.auth != "jwt" or abs(self._skew) < CLOCK_SKEW_MS:
                 raise
-            return self._ask(refresh)
+            return self._ask(refresh, still_ours)
 
     def keep(self, refresh: SecretStr) -> bool:
-        return store_secret(self._settings.refresh_token, refresh)
+        named = self._settings.refresh_token
+        return store_secret(secret_source(self._connection, "refresh_token", named), refresh)
 
-    def _ask(self, refresh: SecretStr | None) -> Granted:
+    def _ask(self, refresh: SecretStr | None, still_ours: Callable[[], None]) -> Granted:
         form, login = self._form(refresh)
+
+        def send(timeout: float) -> dict[str, Any]:
+            still_ours()
+            return self._post(form, login, timeout)
+
         answer = self._calls.run(
             "token",
-            lambda timeout: self._post(form, login, timeout),
+            send,
             cost=0,
             effect="none" if refresh is None else "repeatable",
         )
@@ -181,11 +210,11 @@ class SalesforceGrant:
             return RateLimited("Salesforce has had too many log-ins", retry_after=LOGIN_PAUSE_SECONDS)
         if error == "unknown_error" or told == "retry your request":
             return Transient(f"Salesforce could not log in for now ({error})")
-        spent = error == "invalid_grant" and self._settings.auth == "refresh_token" and "inactive" not in told
+        ended = error == "invalid_grant" and self._settings.auth == "refresh_token" and _names(told, _ENDED)
         return Unauthorized(
             f"Salesforce refused to log in ({f'{error}: {told}'.strip(': ')})",
-            hint=_RECONNECT if spent else _LOGIN_HINTS.get(error, "check client_id, secret and the app's policies"),
-            final=spent,
+            hint=_RECONNECT if ended else _login_hint(error, told),
+            final=bool(ended),
         )
 
     def _note_skew(self, response: requests.Response) -> None:
@@ -212,6 +241,15 @@ _RECONNECT = (
     "the refresh token is spent or revoked: connect again and configure the new one; "
     "auth: jwt and client_credentials have none that could be lost"
 )
+_ENDED = ("expired access/refresh token", "token validity")
+"""How Salesforce words that a refresh token is over. Its other reasons an administrator can lift, and the token works again."""
+
+_CAUSE_HINTS = {
+    "ip restricted": "allow this machine's address: in the app's IP relaxation, or the login ranges of the user's profile",
+    "login hours": "widen the login hours of the user's profile",
+    "approved this consumer": "pre-authorise the app for the integration user, and check username",
+    "inactive": "activate the integration user",
+}
 _LOGIN_HINTS = {
     "invalid_client_id": "check client_id (the consumer key)",
     "invalid_client": "check client_id and client_secret",
@@ -221,6 +259,17 @@ _LOGIN_HINTS = {
     "inactive_org": "the org is locked or closed",
     "unsupported_grant_type": "enable this flow in the External Client App",
 }
+
+
+def _names(told: str, causes: Iterable[str]) -> str | None:
+    """The first of the causes that an answer names."""
+    return next((cause for cause in causes if cause in told.lower()), None)
+
+
+def _login_hint(error: str, told: str) -> str:
+    if (cause := _names(told, _CAUSE_HINTS)) is not None:
+        return _CAUSE_HINTS[cause]
+    return _LOGIN_HINTS.get(error, "check client_id, secret and the app's policies")
 
 
 def open_tokens(
@@ -234,7 +283,7 @@ def open_tokens(
 ) -> TokenSource:
     """The connection's own tokens, by the grant that its settings name. Raises InvalidSettings for a missing secret."""
     if settings.auth == "access_token":
-        token = need_secret(connection, "access_token", settings.access_token)
-        return GivenToken(connection, Access(token, settings.base_url or settings.instance_url or ""))
+        url = settings.base_url or settings.instance_url or ""
+        return GivenToken(connection, url, lambda: need_secret(connection, "access_token", settings.access_token))
     grant = SalesforceGrant(connection, settings, session=session, calls=calls, clock=clock)
     return KeptTokens(TokenKeeper(store, connection, grant, clock))

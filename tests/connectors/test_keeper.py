@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from connectors.tokens import Configured, Granted, MemoryTokens, StoredToken, TokenKeeper, digest
-from core.errors import ConnectorError, OutcomeUnknown, StateUnavailable, Transient, Unauthorized
+from connectors.keeper import Configured, Granted, TokenKeeper
+from connectors.tokens import MemoryTokens, StoredToken, digest
+from core.errors import ConnectorError, InvalidSettings, OutcomeUnknown, StateUnavailable, Transient, Unauthorized
 from tests.connectors.clocks import StillClock
 from tests.connectors.hubspot.practice import PracticePortal
 from tests.connectors.salesforce.org import PracticeOrg
@@ -18,7 +20,7 @@ from tests.connectors.salesforce.org import PracticeOrg
 
 @dataclass
 class Grant:
-    """Hands out `access-1`, `access-2`, …; `rotates`: a refresh token works once."""
+    """Hands out `access-1`, `access-2`, …; `rotates`: a refresh token works once; `requests`: it takes so many each time."""
 
     seed: str | None = "seed"
     rotates: bool = False
@@ -27,12 +29,16 @@ class Grant:
     shown: list[str | None] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    unkept: list[Exception] = field(default_factory=list)
     inputs: str = "inputs"
+    requests: int = 1
 
     def configured(self) -> Configured:
         return Configured(SecretStr(self.seed) if self.seed else None, digest(self.inputs))
 
-    def ask(self, refresh: SecretStr | None) -> Granted:
+    def ask(self, refresh: SecretStr | None, still_ours: Callable[[], None]) -> Granted:
+        for _ in range(self.requests):
+            still_ours()
         self.shown.append(refresh.get_secret_value() if refresh else None)
         if self.failures:
             raise self.failures.pop(0)
@@ -41,6 +47,8 @@ class Grant:
         return Granted(SecretStr(f"access-{number}"), SecretStr(f"r-{number}") if self.rotates else None, ends)
 
     def keep(self, refresh: SecretStr) -> bool:
+        if self.unkept:
+            raise self.unkept.pop(0)
         self.kept.append(refresh.get_secret_value())
         return True
 
@@ -136,7 +144,6 @@ def test_a_final_refusal_holds_until_the_secret_changes_and_another_for_a_while(
     keeper = TokenKeeper(store, "crm", grant, grant.clock)
     for days in range(3):
         grant.clock.seconds += days * 86_400
-        keeper.reconsider()
         with pytest.raises(Unauthorized, match="spent"):
             keeper.current()
     assert len(grant.shown) == 1
@@ -155,6 +162,66 @@ def test_a_final_refusal_holds_until_the_secret_changes_and_another_for_a_while(
         keeper.renew()
     keeper.reconsider()
     assert access(keeper.current()) == "access-6"
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_persons_word_puts_a_refusal_to_the_crm_once(final: bool) -> None:
+    grant, store = Grant(failures=[Unauthorized("no", final=final)] * 2), Watched()
+    keeper = TokenKeeper(store, "crm", grant, grant.clock)
+    for asked in (1, 2):  # at first, and by a person's word
+        for _ in range(3):
+            with pytest.raises(Unauthorized):
+                keeper.current()
+        assert len(grant.shown) == asked
+        keeper.reconsider()
+    assert access(keeper.current()) == "access-3"
+
+
+def test_a_persons_word_holds_until_the_crm_has_answered() -> None:
+    grant, store = Grant(seed=None, failures=[Unauthorized("no"), Transient("away")]), Watched()
+    keeper = TokenKeeper(store, "crm", grant, grant.clock)
+    with pytest.raises(Unauthorized):
+        keeper.current()
+    keeper.reconsider()
+    with pytest.raises(Transient):
+        keeper.current()
+    assert access(keeper.current()) == "access-3"
+
+
+def test_a_refresh_token_known_to_be_spent_is_shown_to_nobody_whoever_asks() -> None:
+    """An answer was lost, and a refusal that proves nothing came in between: shown again, it would end the whole family."""
+    lost, lifted, spent = OutcomeUnknown("lost"), Unauthorized("ip restricted"), Unauthorized("expired", final=True)
+    grant, store = Grant(rotates=True, failures=[lost, lifted, spent]), Watched()
+    for secret in ("one", "one", "one", "one", "another"):
+        grant.inputs = f"client secret {secret}"
+        keeper = TokenKeeper(store, "crm", grant, grant.clock)
+        keeper.reconsider()
+        with pytest.raises((OutcomeUnknown, Unauthorized)):
+            keeper.current()
+    assert len(grant.shown) == 3
+    grant.seed = "connected again"
+    assert access(TokenKeeper(store, "crm", grant, grant.clock).current()) == "access-4"
+
+
+def test_an_answer_lost_within_one_renewal_counts_as_interrupted_too() -> None:
+    grant, store = Grant(requests=2, failures=[Unauthorized("expired", final=True)]), Watched()
+    for _ in range(3):
+        keeper = TokenKeeper(store, "crm", grant, grant.clock)
+        keeper.reconsider()
+        with pytest.raises(Unauthorized, match="interrupted"):
+            keeper.current()
+    assert len(grant.shown) == 1
+
+
+def test_a_place_that_cannot_be_written_costs_a_warning_not_the_token(caplog: pytest.LogCaptureFixture) -> None:
+    grant = Grant(
+        rotates=True, unkept=[PermissionError(13, "Permission denied"), InvalidSettings("the keyring is locked")]
+    )
+    keeper = TokenKeeper(Watched(), "crm", grant, grant.clock)
+    assert access(keeper.current()) == "access-1"
+    assert keeper.renew()
+    assert "Permission denied" in caplog.text
+    assert "the keyring is locked" in caplog.text
 
 
 def test_a_token_written_back_is_the_same_line_and_another_one_a_new_line() -> None:

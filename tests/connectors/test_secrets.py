@@ -1,5 +1,6 @@
 """Secrets come from the environment, a private file or the keyring, and show nowhere."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import keyring.errors
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.secrets import SecretSource, find_secret, need_secret, read_secret, store_secret
+from connectors.secrets import SecretSource, find_secret, need_secret, read_secret, secret_source, store_secret
 from core.errors import InvalidSettings
 
 
@@ -42,6 +43,50 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
         read_secret(SecretSource(file=path))
     assert caught.value.hint == f"chmod 600 {path}"
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.fixture
+def handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory as systemd makes it for a service."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_what_systemd_hands_over_is_taken_in_the_mode_in_which_it_shows(handed_over: Path) -> None:
+    """By an access list, whose mask shows as the group's bits."""
+    path = private(handed_over / "token", mode=0o440)
+    assert read_secret(SecretSource(file=path)).get_secret_value() == "s3cret"
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o640, 0o460, 0o450, 0o441, 0o644])
+def test_no_wider_mode_is_taken_there(handed_over: Path, mode: int) -> None:
+    with pytest.raises(InvalidSettings, match="can be read by others"):
+        read_secret(SecretSource(file=private(handed_over / "token", mode=mode)))
+
+
+def test_what_only_looks_handed_over_is_refused(
+    handed_over: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (handed_over / "inner").mkdir()
+    inner, outside = private(handed_over / "inner" / "token", mode=0o440), private(tmp_path / "token", mode=0o440)
+    link = handed_over / "link"
+    link.symlink_to(outside)
+    for path in (inner, outside, link):
+        with pytest.raises(InvalidSettings, match="can be read by others"):
+            read_secret(SecretSource(file=path))
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(InvalidSettings, match="can be read by others"):
+        read_secret(SecretSource(file=private(handed_over / "token", mode=0o440)))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_third_ones_file_is_refused_there(handed_over: Path) -> None:
+    path = private(handed_over / "token", mode=0o440)
+    os.chown(path, 4321, -1)
+    with pytest.raises(InvalidSettings, match="can be read by others"):
+        read_secret(SecretSource(file=path))
 
 
 def test_missing_empty_and_binary_files_are_named(tmp_path: Path) -> None:
@@ -129,6 +174,19 @@ def test_the_keyring_is_read_and_written(backend: Backend) -> None:
         read_secret(SecretSource(keyring="mikomi/other"))
     with pytest.raises(InvalidSettings, match="no keyring entry"):
         read_secret(SecretSource(keyring="mikomi"))
+
+
+def test_a_rotated_secret_goes_back_to_the_usual_place_it_came_from(backend: Backend, tmp_path: Path) -> None:
+    path = private(tmp_path / "token")
+    environ = {"MIKOMI_CRM_TOKEN_FILE": str(path)}
+    assert store_secret(secret_source("crm", "token", None, environ=environ), SecretStr("rotated"))
+    assert path.read_text("utf-8") == "rotated\n"
+    assert not store_secret(secret_source("crm", "token", None, environ={}), SecretStr("rotated")), "kept nowhere"
+    backend.kept["mikomi", "crm.token"] = "s3cret"
+    assert store_secret(secret_source("crm", "token", None, environ={}), SecretStr("rotated"))
+    assert backend.kept["mikomi", "crm.token"] == "rotated"
+    environ = {"MIKOMI_CRM_TOKEN": "s3cret"}
+    assert not store_secret(secret_source("crm", "token", None, environ=environ), SecretStr("again"))
 
 
 def test_a_locked_keyring_is_one_clear_message(backend: Backend) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from connectors import open_connector
 from connectors.salesforce.connector import SalesforceConnector
 from connectors.secrets import SecretSource
 from connectors.tokens import Refusal, Sealed, StoredToken
-from core.errors import InvalidSettings, StateUnavailable, Transient, Unauthorized
+from core.errors import CannotStart, InvalidSettings, StateUnavailable, Transient, Unauthorized
+from sync.pauses import end_pauses
+from sync.report import RunReport
+from sync.settings import Settings
+from sync.start import start_run
 from sync.state import open_state
 from sync.state import schema as t
 from sync.tokens import DatabaseTokens, StateKey, derive_key, key_file
@@ -47,6 +52,7 @@ FULL = StoredToken(
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A state in a file, its key beside it."""
     monkeypatch.delenv("MIKOMI_STATE_KEY", raising=False)
+    monkeypatch.delenv("MIKOMI_STATE_KEY_FILE", raising=False)
     return f"sqlite:///{tmp_path / 'state.sqlite3'}"
 
 
@@ -246,14 +252,24 @@ def test_a_key_that_others_can_read_is_refused(url: str, mode: int) -> None:
     assert "chmod 600" in caught.value.hint
 
 
-def test_the_key_comes_from_settings_then_environment_then_file(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_comes_from_settings_then_environment_then_file(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MIKOMI_STATE_KEY", "e" * 40)
     monkeypatch.setenv("OWN_KEY", "s" * 40)
     from_settings = StateKey(url, SecretSource(env="OWN_KEY")).derive("x")
     from_environment = StateKey(url).derive("x")
     assert not (key_file(url) or Path()).exists()
     monkeypatch.delenv("MIKOMI_STATE_KEY")
-    assert len({from_settings, from_environment, StateKey(url).derive("x")}) == 3
+    from_beside = StateKey(url).derive("x")
+    handed_over = tmp_path / "handed over"
+    handed_over.write_text("f" * 40, "utf-8")
+    handed_over.chmod(0o600)
+    monkeypatch.setenv("MIKOMI_STATE_KEY_FILE", str(handed_over))
+    assert len({from_settings, from_environment, from_beside, StateKey(url).derive("x")}) == 4
+    handed_over.chmod(0o644)
+    with pytest.raises(InvalidSettings, match="can be read by others"):
+        StateKey(url).derive("x")
 
 
 def test_a_key_that_is_too_short_or_nowhere_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -467,6 +483,78 @@ def test_what_an_administrator_can_lift_is_asked_again_after_a_while_or_by_the_d
     assert findings[0].level == "ok"
     connect(rotating, store, "client_credentials").prepare()
     assert asked(rotating) == 2
+
+
+def test_overtaken_between_two_attempts_it_does_not_show_the_refresh_token_again(
+    rotating: PracticeOrg, shared_store: DatabaseTokens, shared: str
+) -> None:
+    """The answer is lost after the CRM spent the token; then this process stands still, and another one takes over."""
+    org = rotating
+    connector = connect(org, shared_store)
+    org.fail_next(kind="drop_after", path="oauth2/token")
+
+    def stand_still(seconds: float) -> None:
+        state = open_state(shared)
+        with state.begin() as connection:
+            other = {"holder": "elsewhere/boot/space/1/1", "token": t.lease.c.token + 1}
+            connection.execute(update(t.lease).where(t.lease.c.name == "token salesforce").values(**other))
+        state.close()
+
+    org.waits.sleep = stand_still  # type: ignore[method-assign]
+    with pytest.raises(Transient, match="another process is renewing"):
+        connector.prepare()
+    assert asked(org) == 1
+
+
+def test_resumed_by_a_person_it_asks_exactly_once_more(rotating: PracticeOrg, shared: str, tmp_path: Path) -> None:
+    """What the administrator has put right by then works again with the old refresh token; what not, stops again."""
+    org, state = rotating, open_state(shared)
+    given = Settings.model_validate({"stage": "observe", "language": "en", "connections": {NAME: settings(org)}})
+    refused = '{"error": "invalid_grant", "error_description": "%s"}'
+
+    def run() -> str | None:
+        """One run's beginning with objects of its own; what stood against it."""
+        report, store = RunReport("r", "observe", org.waits.now()), open_store(shared)
+        with suppress(CannotStart):
+            start_run(state, given, {NAME: connect(org, store)}, report, org.waits.now(), strict=False)
+        store.close()
+        system = report.system(NAME)
+        return system.error or (system.paused or {}).get("reason")
+
+    def resume() -> None:
+        with state.begin() as connection:
+            end_pauses(connection, NAME, why="a person resumed it", actor="user x")
+
+    for number, cause in enumerate(("expired access/refresh token", "ip restricted"), 1):
+        org.fail_next(status=400, body=refused % cause, path="oauth2/token")
+        for _ in range(3):
+            assert cause in str(run())
+        assert asked_for(org) == number
+        resume()
+    assert run() is None
+    assert asked(org) == 1, "the two others were refused by the fault"
+    state.close()
+
+
+def asked_for(org: PracticeOrg) -> int:
+    """Token requests, those that a fault answered included."""
+    return sum(n for name, n in org.control("GET", "calls").items() if "oauth2/token" in name or "fault" in name)
+
+
+def test_a_rotated_token_is_written_back_to_the_usual_place(
+    rotating: PracticeOrg, store: DatabaseTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Path(rotating.secret_file("usual", rotating.credentials["refresh_token"])["file"])
+    monkeypatch.setenv("MIKOMI_SALESFORCE_REFRESH_TOKEN_FILE", str(place))
+    given = settings(rotating)
+    del given["refresh_token"]
+    connector = open_connector(NAME, given, zone=TOKYO, usage=EVERYTHING, clock=rotating.waits, tokens=store)
+    connector.prepare()
+    written = place.read_text("utf-8").strip()
+    assert written != rotating.credentials["refresh_token"]
+    saved = store.load(NAME)
+    assert isinstance(saved, StoredToken)
+    assert saved.refresh == SecretStr(written)
 
 
 def test_another_configured_secret_clears_a_refusal(rotating: PracticeOrg, store: DatabaseTokens) -> None:

@@ -8,10 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 import connectors
+from connectors.budget import MemoryLedger
 from connectors.hubspot.settings import HubSpotSettings
 from connectors.mapping import Usage
 from connectors.protocol import Connector
-from core.errors import InvalidSettings, QuotaExhausted, Unauthorized, Unexpected
+from core.errors import Forbidden, InvalidSettings, QuotaExhausted, Unauthorized, Unexpected
 from core.records import Record
 from sandbox.hubspot import HubSpotOptions
 from tests.connectors.clocks import StillClock
@@ -80,6 +81,40 @@ def test_a_private_token_is_not_tried_twice(portal: PracticePortal) -> None:
     with pytest.raises(Unauthorized):
         connector.now()
     assert connector.counts.other == 1
+
+
+def test_another_private_token_in_its_place_is_used_in_the_middle_of_a_run(portal: PracticePortal) -> None:
+    connector = portal.connect(usage=LEAN)
+    connector.prepare()
+    portal.control("tokens", {"revoke": portal.secret})
+    portal.keep_secret(portal.app.issue_token())
+    assert records(connector) == 0
+
+
+def test_another_private_token_in_its_place_is_used_though_the_old_one_works(portal: PracticePortal) -> None:
+    few = portal.app.issue_token(["crm.objects.contacts.read"])
+    connector = portal.connect(secret=few)
+    with pytest.raises(Forbidden):
+        connector.prepare()
+    portal.keep_secret(portal.secret)
+    connector.prepare()
+
+
+def test_a_doctors_calls_are_counted_and_go_out_though_the_share_is_used_up(portal: PracticePortal) -> None:
+    ledger = MemoryLedger()
+    settings = {"vendor": "hubspot", "base_url": portal.server.url, "sandbox": True, "daily_calls": 10}
+    settings["token"] = {"file": str(portal.keep_secret(portal.secret))}
+    connector = connectors.open_connector(
+        "hubspot", settings, zone=ZONE, usage=LEAN, clock=portal.waiting, ledger=ledger
+    )
+    assert ledger.take(10, 10, portal.waiting.now()) is None
+    with pytest.raises(QuotaExhausted):
+        connector.prepare()
+    assert [f for f in connector.check().findings if f.level == "error"] == []
+    assert connector.counts.other > 0
+    assert len(ledger._sent) == 10 + connector.counts.other + connector.counts.stream
+    with pytest.raises(QuotaExhausted):
+        connector.prepare()
 
 
 def test_reading_stays_within_the_limits_without_one_refusal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -76,6 +76,48 @@ def test_refused_logins_say_what_to_check(org: PracticeOrg, auth: str, changes: 
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("told", "final", "word"),
+    [
+        ("expired access/refresh token", True, "connect again"),
+        ("token validity expired", True, "connect again"),
+        ("ip restricted", False, "IP relaxation"),
+        ("invalid login hours", False, "login hours"),
+        ("user hasn't approved this consumer", False, "pre-authorise"),
+        ("inactive user", False, "activate"),
+        ("authentication failure", False, "connect again"),
+        ("something new", False, "connect again"),
+    ],
+)
+def test_a_refresh_token_is_given_up_only_where_salesforce_says_that_it_is_over(
+    org: PracticeOrg, told: str, final: bool, word: str
+) -> None:
+    body = json.dumps({"error": "invalid_grant", "error_description": told})
+    org.fail_next(status=400, body=body, path="oauth2/token")
+    with pytest.raises(Unauthorized) as caught:
+        connect(org, "refresh_token").prepare()
+    assert caught.value.final is final
+    assert word in caught.value.hint
+
+
+@pytest.mark.parametrize("revoked", [True, False], ids=["while it is refused", "while it still works"])
+def test_another_access_token_in_its_place_is_used(org: PracticeOrg, revoked: bool) -> None:
+    connector = org.connect()
+    connector.prepare()
+    user = org.control("POST", "query", {"soql": "SELECT Id FROM User LIMIT 1"})
+    assert user
+    if revoked:
+        org.control("POST", "tokens", {"expire": True})
+        with pytest.raises(Unauthorized):
+            list(connector.read({}))
+    other = org.control("GET", "credentials")["access_token"] if revoked else org.credentials["admin_access_token"]
+    assert other != org.secret
+    org.secret_file("token", other)
+    connector.prepare()
+    assert connector._api._line._tokens.current().token.get_secret_value() == other
+    list(connector.read({}))
+
+
 def test_a_wrong_secret_is_refused_and_not_repeated(org: PracticeOrg) -> None:
     wrong = org.secret_file("wrong", "hunter2-hunter2")
     with pytest.raises(Unauthorized) as caught:

@@ -10,6 +10,8 @@ from core.errors import (
     CannotStart,
     ConnectorError,
     InvalidMapping,
+    InvalidSettings,
+    MikomiError,
     OutcomeUnknown,
     QuotaExhausted,
     QuotaReserved,
@@ -217,6 +219,54 @@ def test_a_refused_credential_is_not_tried_again_until_it_changes(firm: Firm, tm
     with firm.state.read() as connection:
         kept = "".join(map(str, connection.execute(select(t.setting)).all()))
     assert "grandmother" not in kept
+
+
+def test_a_secret_replaced_while_the_old_one_is_being_refused_is_noticed(firm: Firm, tmp_path: Path) -> None:
+    """The pause is held against what was tried, not against what lies there when the refusal arrives."""
+    secret = tmp_path / "secret"
+    secret.write_text("old", "utf-8")
+    secret.chmod(0o600)
+    section = {"vendor": "salesforce", "client_secret": {"file": str(secret)}}
+    firm.values["connections"] = {"salesforce": section, "second": {"vendor": "salesforce"}}
+    firm.sync()
+
+    class Slow(dict[str, MikomiError]):
+        def get(self, method: str, default: object = None) -> MikomiError | None:  # type: ignore[override]
+            if method != "read":
+                return None
+            secret.write_text("new", "utf-8")
+            return Unauthorized("invalid_grant", final=True)
+
+    firm.crm.faults = Slow()
+    firm.sync()
+    assert ("salesforce", "credential") in pauses(firm)
+    firm.crm.faults = {}
+    assert firm.sync().outcome == "ok"
+    assert pauses(firm) == {}
+
+
+def test_a_secret_that_can_no_longer_be_read_stops_its_own_connection_alone(firm: Firm) -> None:
+    firm.sync()
+    firm.crm.faults["read"] = InvalidSettings("cannot read /run/secrets/salesforce: no such file")
+    read = firm.crms["second"].calls["read"]
+    report = firm.sync()
+    assert report.outcome == "partial"
+    assert "cannot read" in str(report.systems["salesforce"].error)
+    assert firm.crms["second"].calls["read"] == read + 1
+
+
+def test_a_persons_word_reaches_the_connection_once(firm: Firm) -> None:
+    firm.sync()
+    firm.crm.faults["read"] = Unauthorized("revoked", final=True)
+    firm.sync()
+    for resumed in (True, False):
+        if resumed:
+            with firm.state.begin() as connection:
+                end_pauses(connection, None, why="a person resumed it", actor="user x")
+        firm.sync()
+        assert firm.crm.calls["reconsider"] == 1
+        assert pauses(firm) == {("salesforce", "credential"): None}
+    assert firm.crms["second"].calls["reconsider"] == 0
 
 
 def test_a_refusal_that_may_pass_is_tried_again_after_an_hour(firm: Firm) -> None:

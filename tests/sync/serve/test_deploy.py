@@ -13,9 +13,11 @@ import pytest
 import yaml
 
 import sync.cli.main  # noqa: F401 - registers the commands
+from connectors.secrets import need_secret
 from sync.cli.entry import app
 from sync.cli.serve import HARD_STOP_SECONDS
 from sync.health import FILE_VARIABLE
+from sync.tokens import StateKey
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -78,7 +80,38 @@ def test_units_are_confined_and_end_in_time(unit: Path) -> None:
     assert settings["ProtectSystem"] == "strict"
     assert (settings["CapabilityBoundingSet"], settings["StateDirectory"], settings["UMask"]) == ("", "mikomi", "0077")
     assert int(settings["TimeoutStopSec"].rstrip("s")) > HARD_STOP_SECONDS
-    assert sum(line.startswith("LoadCredential=") for line in lines) == 3
+
+
+@pytest.mark.parametrize("unit", [u for u in UNITS if u.suffix == ".service"], ids=lambda u: u.name)
+def test_each_secret_of_a_unit_is_read_from_its_own_credentials_directory(
+    unit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Placed as current systemd places them, and looked for as the unit says, no secret is missing."""
+    text = unit.read_text("utf-8")
+    given = re.findall(r"^LoadCredential=([\w-]+):", text, re.MULTILINE)
+    named = dict(re.findall(r"^Environment=(MIKOMI_\w+_FILE)=%d/([\w-]+)$", text, re.MULTILINE))
+    assert sorted(named.values()) == sorted(given) == ["hubspot", "salesforce", "state-key"]
+    assert "/run/credentials/" not in text, "the directory carries the unit's name"
+    for credential in given:
+        (tmp_path / credential).write_text("x" * 40, "utf-8")
+        (tmp_path / credential).chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for variable, credential in named.items():
+        monkeypatch.delenv(variable.removesuffix("_FILE"), raising=False)
+        monkeypatch.setenv(variable, str(tmp_path / credential))
+    assert need_secret("hubspot", "token", None)
+    assert need_secret("salesforce", "client_secret", None)
+    assert StateKey("postgresql+psycopg://mikomi@db.example/mikomi").derive("x")
+
+
+def test_both_units_read_the_same_secrets() -> None:
+    found = [
+        {line for line in unit.read_text("utf-8").splitlines() if line.startswith(("LoadCredential=", "Environment="))}
+        for unit in UNITS
+        if unit.suffix == ".service"
+    ]
+    assert len(found) == 2
+    assert {line for line in found[0] ^ found[1] if "HEALTH" not in line} == set()
 
 
 def test_the_image_is_built_from_what_is_here() -> None:
