@@ -5,17 +5,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from connectors import OUTPUT_FIELDS
+from tests.simulation.rest import at_the_end, settle
+from tests.simulation.seen import Seen
 from tests.simulation.steps import STEPS, Draw, take
-from tests.simulation.watch import Watch, at_the_end, settle
+from tests.simulation.watch import Watch
 from tests.simulation.world import World, new_folder
+from tests.sync.pair.world import OUR_MAPPING
 
 LONGEST = 12
-ANEW_EVERY = 5
-"""Every fifth history is also compared with an installation that begins at its end."""
+ANEW_EVERY = 10
+"""Every tenth history is also compared with an installation that begins at its end."""
 
 WATCHED = frozenset({"sync", "crash", "overtaken", "put_backup_back"})
 """Steps in which Mikomi does something: only then what it must never do can have been done."""
+PAIR_SHARE = 0.25
+"""The share of histories whose CRMs are joined by the native sync."""
+ONE_RULE = ("two_way", "prefer_salesforce_unless_blank", "always_salesforce")
+
 UNIQUE_SHARE = 0.8
 """The share of histories whose CRMs keep task keys unique; the others live with the quarantine."""
 
@@ -52,9 +61,10 @@ def live_through(
     rng = random.Random(seed)
     began = time.monotonic()
     unique = rng.random() < UNIQUE_SHARE
+    mapping, native = _draw_native(rng)
     with (
         new_folder(scratch) as folder,
-        World(folder, state_url=state_url, unique_task=unique) as world,
+        World(folder, state_url=state_url, unique_task=unique, native=native) as world,
     ):
         if plant is not None:
             plant(world)
@@ -62,7 +72,7 @@ def live_through(
         return Lived(
             seed,
             "postgresql" if state_url else "sqlite",
-            "unique key" if unique else "quarantine",
+            f"{'unique key' if unique else 'quarantine'}{mapping}",
             tuple(world.tally.steps),
             frozenset(world.tally.faults),
             tuple(violations),
@@ -77,7 +87,32 @@ def _live(world: World, draw: Draw, names: list[str], *, anew: bool) -> list[str
         take(world, name, draw)
         if name in WATCHED and (wrong := watch.after_each(world)):
             return [*wrong, f"after {name}"]
-    return settle(world) or watch.after_each(world) or at_the_end(world, anew=anew) or watch.after_each(world)
+    if wrong := settle(world):
+        return wrong
+    seen = Seen(world)
+    return watch.after_each(world, seen) or at_the_end(world, seen, anew=anew)
+
+
+def _draw_native(rng: random.Random) -> tuple[str, dict[str, Any] | None]:
+    """The native sync's settings, where there is one, and a word on them: what an administrator has mapped of our fields."""
+    if rng.random() >= PAIR_SHARE:
+        return "", None
+    drawn = rng.choice(("none", "some", *ONE_RULE))
+    if drawn == "none":
+        return ", pair", {}
+    if drawn == "some":
+        return ", pair with some of our fields mapped", {"map": OUR_MAPPING}
+    return f", pair with all of our fields {drawn}", {"map": all_mapped(drawn)}
+
+
+def all_mapped(rule: str) -> list[dict[str, str]]:
+    """Every field that we write, under one rule."""
+    names = [field.name for field in OUTPUT_FIELDS.values() if not field.by_rep]
+    labels = ("_".join(part.capitalize() for part in name.split("_")) for name in names)
+    return [
+        {"hubspot": f"mikomi_{name}", "salesforce": f"Mikomi_{label}__c", "rule": rule}
+        for name, label in zip(names, labels, strict=True)
+    ]
 
 
 def _draw_names(rng: random.Random) -> list[str]:

@@ -1,28 +1,20 @@
-"""Real `mikomi sync` processes under faults that only processes meet: killed, stopped, starved of disk, overtaken by clocks.
-
-A scenario does its worst to two or three processes; then the same world is settled and held against the same invariants.
-"""
+"""A world whose Mikomi also runs as real `mikomi sync` processes."""
 
 import os
-import random
 import resource
-import signal
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
 
-from tests.simulation.histories import Lived
-from tests.simulation.steps import HTML, WRITES, take
-from tests.simulation.watch import Watch, at_the_end, settle
-from tests.simulation.world import RULEBOOK, System, World, new_folder
-from tests.sync.practice import control
+from tests.simulation.world import RULEBOOK, World
 
 PATIENCE = 60.0
 """Seconds after which a process counts as hanging: a violation."""
@@ -42,6 +34,7 @@ class Company(World):
     ) -> None:
         super().__init__(folder, state_url=state_url, unique_task=unique_task, **settings)
         self.hung = 0
+        self.exits: list[int] = []  # of the processes that were waited for
 
     def write_configuration(self, **changes: Any) -> None:
         settings = self.settings.model_dump(mode="json", exclude_defaults=True) | {"language": "ja", **changes}
@@ -56,344 +49,54 @@ class Company(World):
         (self.folder / "clock").write_bytes(struct.pack("<q", offset))
 
     def begin_sync(self, *options: str, limit_bytes: int | None = None) -> "subprocess.Popen[bytes]":
+        return self.begin("sync", "--json", *options, limit_bytes=limit_bytes)
+
+    def begin(self, *command: str, limit_bytes: int | None = None) -> "subprocess.Popen[bytes]":
+        """A `mikomi` process; what it says goes into a file. `limit_bytes`: no file of its may grow beyond."""
         self.shift(0)
         environment = os.environ | {"SIMULATED_CLOCK": str(self.folder / "clock"), "PYTHONWARNINGS": "ignore"}
-        command = [sys.executable, "-m", "tests.simulation.launcher", "sync", "--json", "-c"]
-        with (self.folder / "out").open("ab") as out:
+        program = [sys.executable, "-m", "tests.simulation.launcher", *command, "-c", str(self.folder / "mikomi.yaml")]
+        with self.said.open("ab") as out:
             return subprocess.Popen(
-                [*command, str(self.folder / "mikomi.yaml"), *options],
+                program,
                 stdout=out,
                 stderr=out,
                 env=environment,
                 preexec_fn=None if limit_bytes is None else lambda: _limit(limit_bytes),
             )
 
+    @property
+    def said(self) -> Path:
+        """Everything that processes have printed."""
+        return self.folder / "out"
+
+    def replace_state(self, make: Callable[[Connection], None]) -> None:
+        """Put a database of another making in the place of the state."""
+        self.end_process()
+        self.eye.engine.dispose()
+        sqlite = make_url(self.url).get_backend_name() == "sqlite"
+        if sqlite:
+            for file in self.folder.glob("state.sqlite3*"):
+                file.unlink()
+        engine = create_engine(self.url.replace("postgresql:", "postgresql+psycopg:", 1))
+        with engine.begin() as connection:
+            if not sqlite:
+                connection.execute(text("DROP SCHEMA public CASCADE"))
+                connection.execute(text("CREATE SCHEMA public"))
+            make(connection)
+        engine.dispose()
+
     def end(self, process: "subprocess.Popen[bytes]") -> int:
+        """Wait for it; its exit code, which is held against what may be."""
         try:
-            return process.wait(PATIENCE)
+            code = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.hung += 1
             process.kill()
             return process.wait()
+        self.exits.append(code)
+        return code
 
 
 def _limit(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-Scenario = Callable[[Company, random.Random], None]
-
-
-def _after_a_while(rng: random.Random, longest: float = 4.0) -> None:
-    time.sleep(rng.uniform(0.2, longest))
-
-
-def killed(company: Company, rng: random.Random) -> None:
-    """SIGKILL at random, twice, while it is slow enough to be in the middle of something."""
-    _slow_down(company, 0.15)
-    for _ in range(2):
-        process = company.begin_sync()
-        _after_a_while(rng, 6.0)
-        process.kill()
-        process.wait()
-
-
-def stopped_and_continued(company: Company, rng: random.Random) -> None:
-    """SIGSTOP; another process takes over; SIGCONT: the first one must not commit any more."""
-    _slow_down(company, 0.15)
-    process = company.begin_sync()
-    time.sleep(rng.uniform(2.0, 5.0))
-    process.send_signal(signal.SIGSTOP)
-    company._free_lease()
-    control(company.box.hubspot.url, "DELETE", "faults")
-    control(company.box.salesforce.url, "DELETE", "faults")
-    company.end(company.begin_sync())
-    process.send_signal(signal.SIGCONT)
-    company.end(process)
-
-
-def several_at_once(company: Company, rng: random.Random) -> None:
-    processes = [company.begin_sync() for _ in range(3)]
-    for process in processes:
-        company.end(process)
-
-
-def answer_lost(company: Company, rng: random.Random) -> None:
-    _both(company, {"kind": "drop_after", "path": WRITES, "times": 2, "skip": rng.randrange(2)})
-    company.end(company.begin_sync())
-
-
-def late_commit(company: Company, rng: random.Random) -> None:
-    """The server carries out after we gave up; the processes' holds are longer than that."""
-    _both(company, {"kind": "late_commit", "seconds": rng.uniform(0.5, 2.5), "path": WRITES, "times": 2})
-    company.end(company.begin_sync())
-    time.sleep(2.6)
-
-
-def index_lag(company: Company, rng: random.Random) -> None:
-    """Search shows nothing new for two minutes; a task whose answer was lost is not in it yet."""
-    company.box.hubspot_app._portal.lag_ms = 120_000
-    _both(company, {"kind": "drop_after", "path": "tasks|composite", "times": 1, "skip": rng.randrange(2)})
-    company.end(company.begin_sync())
-
-
-def truncated(company: Company, rng: random.Random) -> None:
-    _both(company, {"kind": "truncate", "rate": 0.3, "times": 12, "seed": rng.randrange(1000)})
-    company.end(company.begin_sync())
-
-
-def html_bodies(company: Company, rng: random.Random) -> None:
-    page = {"kind": "status", "status": 502, "body": HTML, "headers": {"Content-Type": "text/html"}}
-    _both(company, {**page, "rate": 0.3, "times": 12, "seed": rng.randrange(1000)})
-    _both(company, {**page, "status": 200, "skip": 3, "times": 1})
-    company.end(company.begin_sync())
-
-
-def slow_loris(company: Company, rng: random.Random) -> None:
-    """Answers that drip, and answers that stand still."""
-    _both(company, {"kind": "slow", "seconds": 4.0, "rate": 0.2, "times": 3, "seed": rng.randrange(1000)})
-    _both(company, {"kind": "delay", "seconds": 3.0, "rate": 0.2, "times": 3, "seed": rng.randrange(1000)})
-    company.end(company.begin_sync())
-
-
-def storm_429(company: Company, rng: random.Random) -> None:
-    storm = {
-        "kind": "status",
-        "status": 429,
-        "body": '{"policyName":"TEN_SECONDLY_ROLLING"}',
-        "headers": {"Retry-After": "1"},
-    }
-    _both(company, {**storm, "rate": 0.5, "times": 30, "seed": rng.randrange(1000)})
-    company.end(company.begin_sync())
-
-
-def storm_503(company: Company, rng: random.Random) -> None:
-    _both(company, {"kind": "status", "status": 503, "rate": 0.5, "times": 30, "seed": rng.randrange(1000)})
-    company.end(company.begin_sync())
-
-
-def daily_quota_gone(company: Company, rng: random.Random) -> None:
-    body = '{"status":"error","policyName":"DAILY","errorType":"RATE_LIMIT","message":"daily limit"}'
-    company.fault("hubspot", {"kind": "status", "status": 429, "body": body, "times": None, "skip": rng.randrange(40)})
-    gone = '[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"TotalRequests Limit exceeded."}]'
-    company.fault(
-        "salesforce", {"kind": "status", "status": 403, "body": gone, "times": None, "skip": rng.randrange(12)}
-    )
-    company.end(company.begin_sync())
-    company.end(company.begin_sync())
-
-
-def token_expired(company: Company, rng: random.Random) -> None:
-    """Access tokens die in the middle of a run; refresh tokens rotate."""
-    with _refreshing(company):
-        process = company.begin_sync()
-        for _ in range(3):
-            _after_a_while(rng, 1.5)
-            control(company.box.salesforce.url, "POST", "tokens", {"expire": True})
-            control(company.box.hubspot.url, "POST", "tokens", {"expire": True})
-        company.end(process)
-
-
-def disk_full(company: Company, rng: random.Random) -> None:
-    """No file may grow beyond what the state has now and a little."""
-    state = company.folder / "state.sqlite3"
-    if state.exists():
-        for more in (8_192, rng.randrange(20_000, 400_000)):
-            company.end(company.begin_sync(limit_bytes=state.stat().st_size + more))
-    else:
-        company.end(company.begin_sync(limit_bytes=65_536))
-
-
-def database_restarted(company: Company, rng: random.Random) -> None:
-    """PostgreSQL goes away at once and comes back; SQLite is held by somebody else for two seconds."""
-    process = company.begin_sync()
-    time.sleep(rng.uniform(1.5, 4.0))
-    company.disturb_database(2.0)
-    company.end(process)
-
-
-def clock_jumps(company: Company, rng: random.Random) -> None:
-    _slow_down(company, 0.1)
-    process = company.begin_sync()
-    while process.poll() is None:
-        time.sleep(0.3)
-        company.shift(rng.choice((-3_600_000, 0, 3_600_000)))
-    company.end(process)
-
-
-def crm_clock_off(company: Company, rng: random.Random) -> None:
-    """Our clock is ten minutes off theirs, now ahead, now behind."""
-    for _ in range(2):
-        process = company.begin_sync()
-        company.shift(rng.choice((-600_000, 600_000)))
-        company.end(process)
-        take(company, "meet_hubspot", rng.randrange)
-        company.wait(900)
-
-
-def changing_while_read(company: Company, rng: random.Random) -> None:
-    """People go on working while it runs: edits, merges, deletions, conversions, one stamp for many."""
-    _slow_down(company, 0.1)
-    process = company.begin_sync()
-    names = ("edit_salesforce", "edit_hubspot", "merge_salesforce", "merge_hubspot", "convert", "delete_hubspot", "new_lead",
-             "meet_salesforce", "meet_hubspot", "same_stamp", "late_visible", "rep_deletes_task")  # fmt: skip
-    while process.poll() is None:
-        take(company, rng.choice(names), rng.randrange)
-        company.box.clock.advance(rng.uniform(0, 20))
-        time.sleep(0.2)
-    company.end(process)
-
-
-def field_taken_away(company: Company, rng: random.Random) -> None:
-    """An administrator deletes one of our fields while it is in use, and `setup` makes it again later."""
-    company.end(company.begin_sync())
-    control(
-        company.box.hubspot.url, "POST", "properties", {"action": "delete", "type": "contacts", "name": "mikomi_trend"}
-    )
-    take(company, "meet_hubspot", rng.randrange)
-    company.wait(1500)
-    company.end(company.begin_sync())
-    company.setup()
-
-
-def backup_restored(company: Company, rng: random.Random) -> None:
-    company.take_backup()
-    company.end(company.begin_sync())
-    take(company, "meet_hubspot", rng.randrange)
-    company.wait(1500)
-    company.end(company.begin_sync())
-    company.put_backup_back()
-    company.end(company.begin_sync())
-
-
-SCENARIOS: dict[str, Scenario] = {
-    function.__name__: function
-    for function in (
-        killed,
-        stopped_and_continued,
-        several_at_once,
-        answer_lost,
-        late_commit,
-        index_lag,
-        truncated,
-        html_bodies,
-        slow_loris,
-        storm_429,
-        storm_503,
-        daily_quota_gone,
-        token_expired,
-        disk_full,
-        database_restarted,
-        clock_jumps,
-        crm_clock_off,
-        changing_while_read,
-        field_taken_away,
-        backup_restored,
-    )
-}
-
-
-def _both(company: Company, rule: dict[str, Any]) -> None:
-    systems: tuple[System, ...] = ("salesforce", "hubspot")
-    for system in systems:
-        company.fault(system, rule)
-
-
-def _slow_down(company: Company, seconds: float) -> None:
-    _both(company, {"kind": "delay", "seconds": seconds, "times": None})
-
-
-@contextmanager
-def _refreshing(company: Company) -> Iterator[None]:
-    """Both connections by refresh token: Salesforce's rotates and may be used once."""
-    salesforce = control(company.box.salesforce.url, "GET", "credentials")
-    hubspot = control(company.box.hubspot.url, "GET", "credentials")
-    secrets = {
-        "SIMULATED_SF_SECRET": salesforce["client_secret"],
-        "SIMULATED_HS_SECRET": hubspot["client_secret"],
-        "SIMULATED_HS_REFRESH": hubspot["refresh_token"],
-        "SIMULATED_SF_REFRESH": salesforce["refresh_token"],
-    }
-    os.environ.update(secrets)
-    control(company.box.salesforce.url, "POST", "tokens", {"rotate": True})
-    dumped = company.settings.model_dump(mode="json", exclude_defaults=True)
-    connections = {name: dict(section) for name, section in dumped["connections"].items()}
-    own = connections["salesforce"]
-    own.pop("access_token")
-    own |= {
-        "auth": "refresh_token",
-        "client_id": salesforce["client_id"],
-        "client_secret": {"env": "SIMULATED_SF_SECRET"},
-        "refresh_token": {"env": "SIMULATED_SF_REFRESH"},
-    }
-    connections["hubspot"].pop("token")
-    connections["hubspot"]["oauth"] = {
-        "client_id": hubspot["client_id"],
-        "client_secret": {"env": "SIMULATED_HS_SECRET"},
-        "refresh_token": {"env": "SIMULATED_HS_REFRESH"},
-    }
-    company.write_configuration(connections=connections)
-    try:
-        yield
-    finally:
-        fresh = control(company.box.salesforce.url, "GET", "credentials")  # the others' tokens died with these
-        os.environ["SIMULATED_SF"], os.environ["SIMULATED_ADMIN"] = fresh["access_token"], fresh["admin_access_token"]
-        company.write_configuration()
-
-
-def run_scenario(
-    seed: int,
-    name: str,
-    *,
-    state_url: str | None = None,
-    scratch: Path | None = None,
-    disturb: Callable[[float], None] | None = None,
-) -> Lived:
-    """One process-level run, from a company of a dozen people to rest."""
-    rng = random.Random(seed)
-    began = time.monotonic()
-    with new_folder(scratch) as folder, Company(folder, state_url=state_url) as company:
-        company.disturb_database = disturb or (lambda seconds: _hold(company, seconds))
-        company.write_configuration()
-        company.box.clock.release()
-        for step in [
-            *["new_lead"] * 6,
-            *["new_hubspot"] * 6,
-            *["meet_hubspot"] * 5,
-            *["meet_salesforce"] * 5,
-            "wait_longer",
-        ]:
-            take(company, step, rng.randrange)
-        SCENARIOS[name](company, rng)
-        company.box.clock.hold()
-        violations = _judge(company)
-        return Lived(
-            seed,
-            "postgresql" if state_url else "sqlite",
-            "unique key",
-            tuple(company.tally.steps),
-            frozenset({name}),
-            tuple(violations),
-            time.monotonic() - began,
-        )
-
-
-def _judge(company: Company) -> list[str]:
-    watch = Watch()
-    wrong = watch.after_each(company)
-    if company.hung:
-        wrong.append(f"I2: {company.hung} processes did not end within {PATIENCE:.0f} s")
-    return wrong or settle(company) or watch.after_each(company) or at_the_end(company)
-
-
-def _hold(company: Company, seconds: float) -> None:
-    """Somebody else writes to the SQLite file for a while."""
-    import sqlite3
-
-    with sqlite3.connect(company.folder / "state.sqlite3", isolation_level=None) as other:
-        other.execute("BEGIN IMMEDIATE")
-        time.sleep(seconds)
-        other.execute("ROLLBACK")
-
-
-__all__ = ["SCENARIOS", "Company", "run_scenario"]

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.error import HTTPError
 
-from tests.simulation.world import LATE_SECONDS, TITLES, System, World
+from tests.simulation.crms import LATE_SECONDS, System
+from tests.simulation.world import TITLES, World
+from tests.sync.practice import control
 
 Draw = Callable[[int], int]
 
@@ -103,6 +105,43 @@ def meet_salesforce(world: World, draw: Draw) -> None:
         world.salesforce({"action": "create", "sobject": "Event", "fields": fields})
 
 
+def attend_webinar(world: World, draw: Draw) -> None:
+    """The webinar tool tells both CRMs of a pair: a participation in HubSpot, a campaign member in Salesforce."""
+    linked = {} if world.native is None else world.box.native.status()["links"]["contacts"]
+    live = {row["Id"] for row in leads(world) + contacts(world)}
+    rows = [row["id"] for row in hubspot_contacts(world) if linked.get(row["id"]) in live]
+    if not rows:
+        return
+    contact, now = rows[draw(len(rows))], world.box.clock.now_ms()
+    event = 990_001 + len(world.tally.webinars)
+    name, person = f"ウェビナー{event}", linked[contact]
+    row = {"objectId": str(event), "eventName": name, "eventType": "WEBINAR", "externalEventId": f"webinar-{event}"}
+    world.box.hubspot_app.load_marketing_events([row])
+    participation = {"eventId": event, "contactId": contact, "state": "ATTENDED", "occurred_ms": now}
+    control(world.box.hubspot.url, "POST", "events", {"participations": [participation]})
+    fields = {"Name": name, "Type": "Webinar", "IsActive": True}
+    campaign = world.salesforce({"action": "create", "sobject": "Campaign", "fields": fields})["id"]
+    status = {"CampaignId": campaign, "Label": "Attended", "SortOrder": 5, "HasResponded": True}
+    world.salesforce({"action": "create", "sobject": "CampaignMemberStatus", "fields": status})
+    who = {"LeadId" if person.startswith("00Q") else "ContactId": person}
+    member = {"CampaignId": campaign, "Status": "Attended", **who}
+    world.salesforce({"action": "create", "sobject": "CampaignMember", "fields": member})
+    world.tally.webinars.add((f"hubspot/contact/{contact}", name))
+
+
+def win_deal(world: World, draw: Draw) -> None:
+    """A deal is won: in Salesforce with a contact's role, or in HubSpot with a contact on it."""
+    now = world.box.clock.now_ms()
+    if draw(2) and (rows := contacts(world)):
+        fields = {"Name": f"商談{now}", "StageName": "Closed Won", "CloseDate": _iso(now)[:10]}
+        chosen = rows[draw(len(rows))]["Id"]
+        world.salesforce({"action": "create", "sobject": "Opportunity", "fields": {**fields, "ContactId": chosen}})
+    elif people := hubspot_contacts(world):
+        properties = {"dealname": f"商談{now}", "dealstage": "closedwon", "pipeline": "default", "closedate": str(now)}
+        order = {"action": "log_activity", "type": "deals", "contacts": [people[draw(len(people))]["id"]]}
+        world.hubspot({**order, "properties": properties})
+
+
 def convert(world: World, draw: Draw) -> None:
     if rows := leads(world):
         world.salesforce({"action": "convert", "id": rows[draw(len(rows))]["Id"], "status": "Closed - Converted"})
@@ -144,10 +183,11 @@ def undelete_salesforce(world: World, draw: Draw) -> None:
 
 def purge_salesforce(world: World, draw: Draw) -> None:
     if rows := leads(world):
-        chosen = rows[draw(len(rows))]
+        chosen, before = rows[draw(len(rows))], world.task_keys()
         world.salesforce({"action": "delete", "sobject": "Lead", "id": chosen["Id"]})
         world.salesforce({"action": "hard_delete", "sobject": "Lead", "id": chosen["Id"]})
         world.tally.erased |= {chosen["LastName"], chosen["Email"]}
+        world.tally.erased_keys |= before - world.task_keys()
 
 
 def delete_hubspot(world: World, draw: Draw) -> None:
@@ -163,9 +203,10 @@ def restore_hubspot(world: World, draw: Draw) -> None:
 
 def gdpr_hubspot(world: World, draw: Draw) -> None:
     if rows := hubspot_contacts(world):
-        chosen = rows[draw(len(rows))]
+        chosen, before = rows[draw(len(rows))], world.task_keys()
         world.hubspot({"action": "gdpr_delete", "type": "contacts", "id": str(chosen["id"])})
         world.tally.erased |= {chosen["properties"].get("lastname"), chosen["properties"].get("email")}
+        world.tally.erased_keys |= before - world.task_keys()
 
 
 def same_stamp(world: World, draw: Draw) -> None:
@@ -275,6 +316,11 @@ def new_rulebook(world: World, draw: Draw) -> None:
     world.points = (20, 30, 45)[draw(3)]
 
 
+def grant_share(world: World, draw: Draw) -> None:
+    """An administrator allows so few calls a day that they may not last."""
+    world.grant(30 + draw(120))
+
+
 def take_backup(world: World, draw: Draw) -> None:
     world.take_backup()
 
@@ -297,6 +343,8 @@ STEPS: dict[str, tuple[int, Callable[[World, Draw], None]]] = {
         (3, edit_hubspot),
         (8, meet_hubspot),
         (6, meet_salesforce),
+        (2, attend_webinar),
+        (2, win_deal),
         (2, convert),
         (2, merge_salesforce),
         (2, merge_hubspot),
@@ -329,6 +377,7 @@ STEPS: dict[str, tuple[int, Callable[[World, Draw], None]]] = {
         (7, crash),
         (3, overtaken),
         (1, new_rulebook),
+        (1, grant_share),
         (1, take_backup),
         (1, put_backup_back),
     )
@@ -338,7 +387,7 @@ FAULTS = frozenset(
     {"answer_lost", "never_sent", "late_commit", "bad_gateway", "unavailable", "too_many", "truncated", "drowned",
      "lasting_outage", "poisoned_row", "crash", "overtaken", "same_stamp", "late_visible", "skew", "convert",
      "merge_salesforce", "merge_hubspot", "delete_salesforce", "undelete_salesforce", "purge_salesforce", "delete_hubspot",
-     "restore_hubspot", "gdpr_hubspot", "rep_deletes_task", "rep_edits_score", "new_rulebook", "put_backup_back"}
+     "restore_hubspot", "gdpr_hubspot", "rep_deletes_task", "rep_edits_score", "new_rulebook", "grant_share", "put_backup_back"}
 )  # fmt: skip
 """Steps that are counted in the soak's table."""
 

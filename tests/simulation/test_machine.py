@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.simulation.rest import at_the_end, settle
 from tests.simulation.steps import STEPS, take
-from tests.simulation.watch import Watch, at_the_end, settle
+from tests.simulation.watch import Watch
 from tests.simulation.world import World
 
 

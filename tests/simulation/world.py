@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.request import Request, urlopen
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from connectors import Connector, open_connector
 from core.errors import ConnectorError, LeaseLost, MikomiError
@@ -35,6 +35,8 @@ from sync.settings import Settings
 from sync.state import State, open_state
 from sync.state import schema as t
 from sync.state.calls_made import StateLedger
+from tests.simulation.commits import Crash, crashing, watching
+from tests.simulation.crms import LATE_SECONDS, Crms, SimulatedClock
 from tests.sync.databases import new_sqlite
 from tests.sync.practice import control, find_admin_token
 
@@ -48,6 +50,8 @@ rules:
   - {id: boss, dimension: fit, points: 35, when: {field: title_rank, at_least: section_manager}, label: {ja: 役職者, en: Manager}}
   - {id: met, dimension: engagement, points: POINTS, on: meeting, decay: {half_life: 60d}, cap: 60, label: {ja: 商談, en: Meeting}}
   - {id: called, dimension: engagement, points: 15, on: call, decay: {half_life: 60d}, cap: 45, label: {ja: 通話, en: Call}}
+  - {id: webinar, dimension: engagement, points: 10, on: webinar_attend, label: {ja: ウェビナー, en: Webinar}}
+  - {id: won, dimension: relationship, points: 15, deal: {won: {at_least: 1, within: 365d}}, label: {ja: 受注, en: Won}}
   - {id: team, dimension: relationship, points: 10, account: {people_active: {at_least: 2, within: 90d}}, label: {ja: 同僚, en: Colleagues}}
 bands: {A: {total: 60}, B: {total: 40}, C: {total: 20}, D: {}}
 handover: {name: sales, band: A, recent: 14d, rearm_below: 50, initial: all}
@@ -56,7 +60,7 @@ handover: {name: sales, band: A, recent: 14d, rearm_below: 50, initial: all}
 UNUSED = ("emails", "notes", "email_events", "forms", "lists", "marketing_events", "web_events")
 """HubSpot's other sources of activities: nothing here acts there, and each costs calls in every pass."""
 
-System = Literal["salesforce", "hubspot"]
+PAIR = {"salesforce": "salesforce", "hubspot": "hubspot"}
 
 
 @dataclass(slots=True)
@@ -67,30 +71,12 @@ class Tally:
     faults: set[str] = field(default_factory=set)
     poisoned: set[str] = field(default_factory=set)
     erased: set[str | None] = field(default_factory=set)  # names and addresses of people whom a CRM deleted for good
+    erased_keys: set[str] = field(default_factory=set)  # tasks of ours that went with them
+    forgotten_keys: set[str] = field(default_factory=set)  # tasks made after the backup that was put back
+    webinars: set[tuple[str, str]] = field(default_factory=set)  # (record, name) of each attendance told to both CRMs
+    trespasses: list[str] = field(default_factory=list)  # fields that are not ours and changed while we alone worked
     overtaken: int = 0
     not_stopped: int = 0
-
-
-class Crash(BaseException):
-    """The process is gone: nothing that was not committed happened."""
-
-
-class SimulatedClock:
-    """The sandbox's clock for Mikomi too, shifted by a skew; a sleep takes no time."""
-
-    def __init__(self, box: Sandbox) -> None:
-        self._box = box
-        self.skew: Millis = 0
-        self._slept = 0.0
-
-    def now(self) -> Millis:
-        return self._box.clock.now_ms() + self.skew
-
-    def monotonic(self) -> float:
-        return self._box.clock.now_ms() / 1000 + self._slept
-
-    def sleep(self, seconds: float) -> None:
-        self._slept += seconds
 
 
 @lru_cache(maxsize=8)
@@ -120,7 +106,7 @@ class Eye(State):
         return
 
 
-class World:
+class World(Crms):
     """See the module. Use as a context manager."""
 
     def __init__(
@@ -130,23 +116,36 @@ class World:
         state_url: str | None = None,
         unique_task: bool = True,
         accounts: Path | None = None,
+        native: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        """`accounts`: where the CRMs keep their rows, which then begin empty; else they are copies that are set up."""
+        """A company's beginning.
+
+        Args:
+            folder: for the state and the CRMs' rows.
+            state_url: an empty PostgreSQL database; None: SQLite in the folder.
+            unique_task: whether the CRMs keep task keys unique.
+            accounts: where the CRMs keep their rows, which then begin empty; else they are copies that are set up.
+            native: settings of the native sync, which then joins the two as a pair; None: it is off.
+            settings: Mikomi's, beside those that the world needs.
+
+        """
         self.folder = folder
         self.url = state_url or new_sqlite(folder / "state.sqlite3")
         places = {"database_dir": str(accounts)} if accounts else {"begin_with": str(_set_up(unique_task, folder))}
         self.box = Sandbox(people=0, limits=False, now_ms=START_MS, unique_task_property=unique_task, **places)
         self.unique_task = unique_task
-        self.more = settings
+        self.native = native
+        self.more = settings if native is None else {"pair": PAIR, **settings}
         self.points = 30
         self.people = 0
         self.reports: list[RunReport] = []
         self.stopped: list[MikomiError] = []
         self.restored = False
         self.share: int | None = None  # calls a day that HubSpot's connection was granted
-        self.calls_before = 0
+        self.calls_made: list[tuple[Millis, int]] = []  # since the grant: HubSpot's count, by time
         self.backup: Path | None = None
+        self.backup_keys: set[str] = set()  # of the tasks that existed when it was taken
         self.tally = Tally()
         self.disturb_database: Callable[[float], None] = time.sleep
         self.on_commit: list[Any] = []
@@ -162,6 +161,8 @@ class World:
         admin = find_admin_token(control(self.box.salesforce.url, "GET", "credentials"))
         os.environ["SIMULATED_ADMIN"] = admin
         self.owner = _first_owner(self.box)
+        if self.native is not None:
+            self.box.native.configure({"on": True, **self.native})
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -188,7 +189,7 @@ class World:
                 "base_url": self.box.hubspot.url,
                 "sandbox": True,
                 "searches_per_second": 0,
-                "mapping": {"activities": {name: [] for name in UNUSED}},
+                "mapping": {"activities": {name: [] for name in self._unused()}},
             },
         }
         for name, more in self.more.get("connections", {}).items():
@@ -204,6 +205,10 @@ class World:
                 **rest,
             }
         )
+
+    def _unused(self) -> list[str]:
+        """Webinars are told to both CRMs, where these are a pair."""
+        return [name for name in UNUSED if self.native is None or name != "marketing_events"]
 
     @contextmanager
     def connectors(self, settings: Settings, state: State | None = None) -> Iterator[Mapping[str, Connector]]:
@@ -248,13 +253,15 @@ class World:
 
     def grant(self, calls: int) -> None:
         """From now on this connection may make so many calls a day."""
-        self.share, self.calls_before = calls, self.hubspot_calls()
+        self.share = calls
+        self.calls_made = [(self.box.clock.now_ms(), self.hubspot_calls())]
         self.more.setdefault("connections", {}).setdefault("hubspot", {})["daily_calls"] = calls
 
-    def hubspot_calls(self) -> int:
-        """Calls that HubSpot has counted, without token requests."""
-        calls: dict[str, int] = control(self.box.hubspot.url, "GET", "calls")
-        return sum(count for name, count in calls.items() if "/oauth/" not in name)
+    def lift_share(self) -> None:
+        """The connection may make as many calls as it wants again."""
+        if self.share is not None:
+            self.share = None
+            del self.more["connections"]["hubspot"]["daily_calls"]
 
     def setup(self) -> None:
         with self.connectors(self.settings) as built:
@@ -272,9 +279,10 @@ class World:
 
     def sync(self, *, crash_at: tuple[int, bool] | None = None, sweep: bool = False) -> RunReport | None:
         """One pass. None where it crashed (as asked) or could not run."""
+        self._count_calls()
         process = self.process()
         state = process.state
-        with crashing(state, crash_at, self.on_commit):
+        with self._nobody_else(), crashing(state, crash_at, self.on_commit):
             cycle = Cycle(state, process.settings, rulebook_with(self.points), process.connectors, clock=self.clock.now)
             try:
                 report = cycle.run(sweep=sweep, strict=False)
@@ -290,6 +298,7 @@ class World:
 
     def sync_overtaken(self, commit: int) -> bool:
         """One run stands still before a commit, another takes over and ends; the first then goes on. Whether it was stopped."""
+        self._count_calls()
         reached, go_on, ended = threading.Event(), threading.Event(), threading.Event()
         found: list[BaseException] = []
         settings = self.settings
@@ -313,14 +322,15 @@ class World:
                 reached.set()
 
         thread = threading.Thread(target=slow)
-        thread.start()
-        reached.wait(60)
-        overtaken = not ended.is_set()
-        if overtaken:
-            self._free_lease()  # as if its beat had stood still for the lease's life
-            self.sync()
-        go_on.set()
-        thread.join(60)
+        with self._nobody_else():
+            thread.start()
+            reached.wait(60)
+            overtaken = not ended.is_set()
+            if overtaken:
+                self._free_lease()  # as if its beat had stood still for the lease's life
+                self.sync()
+            go_on.set()
+            thread.join(60)
         for error in found:
             if not isinstance(error, MikomiError):
                 raise error
@@ -328,6 +338,23 @@ class World:
         self.tally.overtaken += overtaken
         self.tally.not_stopped += overtaken and not stopped
         return stopped
+
+    def _count_calls(self) -> None:
+        if self.share is not None:
+            self.calls_made.append((self.box.clock.now_ms(), self.hubspot_calls()))
+
+    @contextmanager
+    def _nobody_else(self) -> Iterator[None]:
+        """Only Mikomi works meanwhile: of Salesforce's fields none but its own may change. (HubSpot keeps its history.)"""
+        before = self.foreign()
+        try:
+            yield
+        finally:
+            after = self.foreign()
+            changed = {row for row in before.keys() & after.keys() if before[row] != after[row]}
+            self.tally.trespasses += [
+                f"a field of {row} that is not ours" for row in before.keys() - after.keys() | changed
+            ]
 
     def _free_lease(self) -> None:
         with self.eye.begin(fenced=False) as connection:
@@ -337,30 +364,11 @@ class World:
         with self.eye.read() as connection:
             return [dict(row) for row in connection.execute(select(table).where(*where)).mappings()]
 
-    # --- people and their CRMs ------------------------------------------------------------------------------------------
-
-    def salesforce(self, order: Mapping[str, Any]) -> Any:
-        return control(self.box.salesforce.url, "POST", "records", order)
-
-    def hubspot(self, order: Mapping[str, Any]) -> Any:
-        return control(self.box.hubspot.url, "POST", "records", order)
-
-    def soql(self, query: str) -> list[dict[str, Any]]:
-        return list(control(self.box.salesforce.url, "POST", "query", {"soql": query})["records"])
-
-    def hubspot_rows(self, kind: str) -> list[dict[str, Any]]:
-        return list(control(self.box.hubspot.url, "GET", f"rows?type={kind}"))
-
-    def touch(self, system: System, order: Mapping[str, Any]) -> None:
-        control(self.url_of(system), "POST", "touch", dict(order))
-
-    def row_fault(self, order: Mapping[str, Any]) -> None:
-        control(self.box.salesforce.url, "POST", "row_faults", dict(order))
-
     def take_backup(self) -> None:
         """A copy of the state while nothing runs."""
         self.backup = self.folder / "backup.sqlite3"
         self.backup.unlink(missing_ok=True)
+        self.backup_keys = self.task_keys()
         with self.state() as state:
             write_backup(state, self.backup)
 
@@ -368,9 +376,14 @@ class World:
         if self.backup is None:
             return
         self.end_process()
+        if self.late_ordered:
+            time.sleep(LATE_SECONDS * 3)
+        self.tally.forgotten_keys |= self.task_keys() - self.backup_keys
         with self.state() as state, state.alone():
             restore_backup(state, self.backup)
         self.restored = True
+        if self.share is not None:  # the calls made since the backup are forgotten with everything else
+            self.grant(self.share)
 
     def reconcile(self) -> None:
         """What an operator does after a restore: look both ways and heal."""
@@ -378,33 +391,6 @@ class World:
         with self.state() as state, self.connectors(settings, state) as built:
             name = rulebook_with(self.points).handover.name
             reconcile(state, settings, built, name, heal=True, progress=Silent(), clock=self.clock.now)
-
-    def wait(self, seconds: float) -> None:
-        time.sleep(LATE_SECONDS * 2) if self.late else None
-        self.box.clock.advance(seconds)
-
-    @property
-    def late(self) -> bool:
-        """Whether requests may still be carried out behind our back."""
-        return any(rule["kind"] == "late_commit" for rule in self.faults())
-
-    def faults(self) -> list[dict[str, Any]]:
-        both = (self.box.salesforce.url, self.box.hubspot.url)
-        return [rule for url in both for rule in control(url, "GET", "faults")]
-
-    def fault(self, system: System, rule: Mapping[str, Any]) -> None:
-        control(self.url_of(system), "POST", "faults", dict(rule))
-
-    def heal(self) -> None:
-        if self.late:
-            time.sleep(LATE_SECONDS * 3)
-        for url in (self.box.salesforce.url, self.box.hubspot.url):
-            control(url, "DELETE", "faults")
-        control(self.box.salesforce.url, "DELETE", "row_faults")
-        self.clock.skew = 0
-
-    def url_of(self, system: System) -> str:
-        return self.box.salesforce.url if system == "salesforce" else self.box.hubspot.url
 
 
 def _first_owner(box: Sandbox) -> str:
@@ -446,58 +432,3 @@ def new_folder(scratch: Path | None) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-LATE_SECONDS = 0.03
-"""How long after hanging up a late request is carried out, in real time."""
-
-
-@contextmanager
-def crashing(state: State, at: tuple[int, bool] | None, on_commit: list[Any]) -> Iterator[None]:
-    """Die at the given commit of this state: before it (True) or just after (False)."""
-    begin, seen = state.begin, [0]
-
-    @contextmanager
-    def begin_or_die(*, fenced: bool = True) -> Iterator[Connection]:
-        if not fenced:  # beats and leases are not of the run
-            with begin(fenced=False) as connection:
-                yield connection
-            return
-        seen[0] += 1
-        dying = at is not None and seen[0] == at[0]
-        with begin() as connection:
-            yield connection
-            if dying and at is not None and at[1]:
-                raise Crash
-        if dying:
-            raise Crash
-        for notice in on_commit:
-            notice()
-
-    if at is None and not on_commit:
-        yield
-        return
-    state.begin = begin_or_die  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        state.begin = begin  # type: ignore[method-assign]
-
-
-@contextmanager
-def watching(state: State, before_each: Any) -> Iterator[None]:
-    """Call something before each transaction of the run begins."""
-    begin = state.begin
-
-    @contextmanager
-    def begin_watched(*, fenced: bool = True) -> Iterator[Connection]:
-        if fenced:
-            before_each()
-        with begin(fenced=fenced) as connection:
-            yield connection
-
-    state.begin = begin_watched  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        state.begin = begin  # type: ignore[method-assign]
