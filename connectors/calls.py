@@ -1,4 +1,4 @@
-"""The one door for vendor calls: budget -> pace -> call with timeout -> translation -> retry. Clock and sleep are injected.
+"""The one door for vendor calls: budget -> pace -> leave -> call with timeout -> translation -> retry. Clock and sleep are injected.
 
 What may happen to a call whose answer never came depends on its `Effect`:
 
@@ -116,6 +116,8 @@ class Calls:
         renew: gets another access token after an `Unauthorized`, then the call is repeated. False where it found one that
             somebody else had got, which may have ended meanwhile too: that does not count as this call's one renewal.
         paces: named speed limits that calls may be subject to.
+        allowed: asked right before every request that changes something, each attempt anew; raises where this process may not
+            act any more (another one took over while it waited).
     """
 
     system: str
@@ -126,6 +128,7 @@ class Calls:
     counts: CallCounts = field(default_factory=CallCounts)
     renew: Callable[[], object] | None = None
     paces: Mapping[str, Pace] = field(default_factory=dict)
+    allowed: Callable[[], None] | None = None
 
     def run(
         self,
@@ -149,6 +152,7 @@ class Calls:
 
         Raises:
             ConnectorError: the subclass says what to do.
+        LeaseLost: what `allowed` raises; this attempt was not sent.
         """
         call = _Call(self, endpoint, kind, effect, cost, paces)
         retrying = Retrying(
@@ -212,8 +216,12 @@ class _Call:
             calls.budget.spend(self._cost)
         for pace in self._paces:
             pace.take()
-        calls.count(self._endpoint, self._kind)
         remaining = self._deadline - calls.clock.monotonic()
+        if remaining <= 0:  # the process was stopped while it waited
+            raise Transient("the call's time was over before it could be sent", system=calls.system)
+        if calls.allowed is not None and self._kind == "write":
+            calls.allowed()
+        calls.count(self._endpoint, self._kind)
         try:
             result = send(max(1.0, min(calls.policy.timeout_seconds, remaining)))
         except ConnectorError as error:

@@ -197,8 +197,14 @@ class Connector(Protocol):
         """Optional fields of the mapping that have no source here, by place; known after `prepare`."""
         ...
 
+    def reconsider(self) -> None:
+        """A person asks, having perhaps put right what the CRM refused: a refusal that is remembered is put to it once more."""
+        ...
+
     def prepare(self) -> None:
         """Connect, and hold mapping and permissions against what the CRM says of itself. Writes nothing.
+
+        A secret that a person has replaced since is used from here on.
 
         Raises:
             Unauthorized, Forbidden, InvalidMapping: a person must act before anything can be read.
@@ -246,7 +252,7 @@ class Connector(Protocol):
         ...
 
     def our_tasks(self) -> Iterator[FoundTask]:
-        """Every task whose key is ours, deleted ones too as far as the CRM still shows them."""
+        """Every task whose key is ours (`is_task_key`), deleted ones too as far as the CRM still shows them."""
         ...
 
     def remove_task(self, crm_id: str) -> None:

@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +38,7 @@ def open_connector(
     clock: Clock | None = None,
     tokens: TokenStore | None = None,
     ledger: CallLedger | None = None,
+    allowed: Callable[[], None] | None = None,
 ) -> Connector:
     """Build the connector of one connection. Makes no call.
 
@@ -51,6 +52,7 @@ def open_connector(
         clock: time for waiting and budgets; the machine's own unless tests give another.
         tokens: where renewable access tokens are kept and shared; in this object alone if not given.
         ledger: where the connection's own calls are counted; in this object alone if not given.
+        allowed: asked right before every request that changes something in the CRM; raises where this process may not.
 
     Raises:
         InvalidSettings: unknown vendor, wrong or missing settings, unreadable secret.
@@ -76,6 +78,7 @@ def open_connector(
             clock=clock or SystemClock(),
             tokens=tokens or MemoryTokens(),
             ledger=ledger,
+            allowed=allowed,
         )
     except ValidationError as error:
         model = getattr(importlib.import_module(f"connectors.{vendor}.settings"), error.title, BaseModel)

@@ -19,6 +19,13 @@ FAMILIES: Mapping[str, str] = {
 }
 """Kinds that a native sync copies, by what a copy may have become: it loses the outcome of a call, or who wrote a mail."""
 
+LISTED = frozenset({"webinar_register", "webinar_attend", "event_attend"})
+"""Kinds whose list of people reaches the second CRM of a pair by an import, often days after the event."""
+
+LATE_DAYS = 30
+"""How long such an import may take: a list that is a month old is nobody's follow-up any more, and the next instalment of a
+monthly series, under the same name, is about to be held."""
+
 SALES_KINDS = frozenset({"call", "call_attempt", "meeting", "email_out", "email_reply"})
 """Kinds that reps log: their source is Salesforce unless settings say otherwise; that of all others is HubSpot."""
 
@@ -47,6 +54,9 @@ def find_twins(
     one: as many pairs as possible, among these the smallest distance in days, then the earliest. With a third system each
     later one is matched against what the earlier ones left as originals.
 
+    In a pair, who took part in an event is often known to the one CRM at once and imported into the other later: there the
+    day of `LISTED` kinds may trail by up to `LATE_DAYS`. Instalments of a series that both CRMs show stay as many as they are.
+
     A native sync copies what reps log, under a name of its own (`Call: …`) and without all that it was. What is left of
     calls, meetings and mails in a pair is therefore matched once more, by `FAMILIES`: one name contains the other, or one
     is missing. Of different kinds the copy is the duplicate.
@@ -57,13 +67,15 @@ def find_twins(
         copied: connection into which a native sync copies activities, to the connection they come from.
     """
     known = list(sightings)
-    twins = _same_name_twins(known, sources or {})
+    twins = _same_name_twins(known, sources or {}, copied or {})
     for into, origin in sorted((copied or {}).items()):
         twins |= _copies(known, into, origin, twins, sources or {})
     return twins
 
 
-def _same_name_twins(sightings: Iterable[Sighting], sources: Mapping[str, str]) -> dict[int, int]:
+def _same_name_twins(
+    sightings: Iterable[Sighting], sources: Mapping[str, str], copied: Mapping[str, str]
+) -> dict[int, int]:
     shelves: dict[tuple[str, str], dict[tuple[bool, str], list[Sighting]]] = {}
     for sighting in sightings:
         name = normalised_name(sighting.asset or sighting.campaign)
@@ -75,7 +87,7 @@ def _same_name_twins(sightings: Iterable[Sighting], sources: Mapping[str, str]) 
         originals: list[Sighting] = []
         for rank in sorted(by_system):
             arrivals = by_system[rank]
-            pairs = _match(originals, arrivals)
+            pairs = _match(originals, arrivals, copied)
             twins.update({copy.id: original.id for original, copy in pairs})
             originals += [one for one in arrivals if one.id not in twins]
     return twins
@@ -135,36 +147,49 @@ def _is_source(sighting: Sighting, sources: Mapping[str, str]) -> bool:
     return sighting.vendor == ("salesforce" if sighting.kind in SALES_KINDS else "hubspot")
 
 
-def _match(originals: Sequence[Sighting], copies: Sequence[Sighting]) -> list[tuple[Sighting, Sighting]]:
-    """Pairs with days at most 1 apart, in runs of neighbouring days, so that each table stays small."""
-    order = sorted([*originals, *copies], key=_place)
+def _match(
+    originals: Sequence[Sighting], arrivals: Sequence[Sighting], copied: Mapping[str, str]
+) -> list[tuple[Sighting, Sighting]]:
+    """Pairs of what may be one happening, in runs of neighbouring days, so that each table stays small."""
+    order = sorted([*originals, *arrivals], key=_place)
     mine = {one.id for one in originals}
+    apart = LATE_DAYS if copied and order and order[0].kind in LISTED else 1
     pairs: list[tuple[Sighting, Sighting]] = []
     run: list[Sighting] = []
     for one in order:
-        if run and one.day - run[-1].day > 1:
-            pairs += _match_run(run, mine)
+        if run and one.day - run[-1].day > apart:
+            pairs += _match_run(run, mine, copied)
             run = []
         run.append(one)
-    return pairs + _match_run(run, mine)
+    return pairs + _match_run(run, mine, copied)
+
+
+def _may_be_one(one: Sighting, other: Sighting, copied: Mapping[str, str]) -> bool:
+    """Whether two of the same kind and name are near enough in days."""
+    if abs(one.day - other.day) <= 1:
+        return True
+    if one.kind not in LISTED:
+        return False
+    first, second = (one, other) if one.day < other.day else (other, one)
+    return copied.get(second.system) == first.system and second.day - first.day <= LATE_DAYS
 
 
 def _place(sighting: Sighting) -> tuple[Day, Millis, str, int]:
     return (sighting.day, sighting.occurred_at, sighting.system, sighting.id)
 
 
-def _match_run(run: Sequence[Sighting], mine: set[int]) -> list[tuple[Sighting, Sighting]]:
+def _match_run(run: Sequence[Sighting], mine: set[int], copied: Mapping[str, str]) -> list[tuple[Sighting, Sighting]]:
     """Most pairs, then least days apart. Crossing pairs never do better, so a table over two sorted lines is exact."""
     left = [one for one in run if one.id in mine]
     right = [one for one in run if one.id not in mine]
     best = [[(0, 0)] * (len(right) + 1) for _ in range(len(left) + 1)]  # (pairs, -days apart) of the rests from (i, j)
     for i in range(len(left) - 1, -1, -1):
         for j in range(len(right) - 1, -1, -1):
-            best[i][j] = max(best[i + 1][j], best[i][j + 1], _paired(left[i], right[j], best[i + 1][j + 1]))
+            best[i][j] = max(best[i + 1][j], best[i][j + 1], _paired(left[i], right[j], best[i + 1][j + 1], copied))
     pairs: list[tuple[Sighting, Sighting]] = []
     i = j = 0
     while i < len(left) and j < len(right):
-        if best[i][j] == _paired(left[i], right[j], best[i + 1][j + 1]):
+        if best[i][j] == _paired(left[i], right[j], best[i + 1][j + 1], copied):
             pairs.append((left[i], right[j]))
             i, j = i + 1, j + 1
         elif best[i][j] == best[i + 1][j]:
@@ -174,6 +199,5 @@ def _match_run(run: Sequence[Sighting], mine: set[int]) -> list[tuple[Sighting, 
     return pairs
 
 
-def _paired(one: Sighting, other: Sighting, rest: tuple[int, int]) -> tuple[int, int]:
-    apart = abs(one.day - other.day)
-    return (rest[0] + 1, rest[1] - apart) if apart <= 1 else (-1, 0)
+def _paired(one: Sighting, other: Sighting, rest: tuple[int, int], copied: Mapping[str, str]) -> tuple[int, int]:
+    return (rest[0] + 1, rest[1] - abs(one.day - other.day)) if _may_be_one(one, other, copied) else (-1, 0)

@@ -34,6 +34,7 @@ class App:
     def __init__(self, file: Path, *, clock: Clock | None = None) -> None:
         self.file = file
         self._clock = clock
+        self._state: State | None = None
 
     @cached_property
     def loaded(self) -> Loaded:
@@ -78,6 +79,7 @@ class App:
                     clock=self._clock,
                     tokens=self.tokens,
                     ledger=StateLedger(self.calls.find, name),
+                    allowed=self._require_lease,
                 )
             except InvalidInput as error:
                 raise self._placed(error) from error
@@ -117,9 +119,23 @@ class App:
         state = open_state(self.loaded.state_url, create=create)
         use_key(state, self.state_key)
         try:
-            yield state
+            with self.working_on(state):
+                yield state
         finally:
             state.close()
+
+    @contextmanager
+    def working_on(self, state: State) -> Iterator[None]:
+        """Whoever holds this state's lease may change something in the CRMs, and nobody who has lost it."""
+        before, self._state = self._state, state
+        try:
+            yield
+        finally:
+            self._state = before
+
+    def _require_lease(self) -> None:
+        if self._state is not None:
+            self._state.require_lease()
 
     def close(self) -> None:
         for connector in self.__dict__.get("connectors", {}).values():

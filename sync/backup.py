@@ -32,15 +32,13 @@ from sync.copying import (
     without_indexes,
 )
 from sync.forget import forget_again
+from sync.restored import MARK, doubt
 from sync.state import HEAD, State, now_ms, open_state
 from sync.state import schema as t
 from sync.state.files import publish, scratch_file
 from sync.state.mirror.forgotten import check_key, find_forgotten
 from sync.state.pages import rewrite_pages, shorten_log, sqlite_file
 from sync.state.rows import insert_new
-
-MARK = "backup"
-"""The setting in the file that says where it comes from."""
 
 WAIT_SECONDS = 900.0
 """How long a pass that is under way is waited for before a restore."""
@@ -189,6 +187,7 @@ def restore_backup(state: State, file: Path, *, now: Millis | None = None) -> Re
     at = now_ms() if now is None else now
     with _at_head(file, origin, sqlite_file(state.url)) as source, state.begin() as target:
         _replace(source, target)
+        doubt(target)
         again = forget_again(target, find_forgotten(target), now=at) if _knows_more(source, target) else 0
         new = {"made_at": origin.made_at, "schema": origin.revision, "forgotten_again": again}
         audit.note(target, "restore", "state", new=new, why="asked for by `mikomi restore`", actor=audit.operator())
@@ -238,7 +237,7 @@ def _replace(source: Connection, target: Connection) -> None:
             copy_table(source, target, table)
     for table in (t.credential, t.forgotten):
         _add_missing(source, target, table)
-    target.execute(t.setting.delete().where(t.setting.c.name.in_([MARK, *kept])))
+    target.execute(t.setting.delete().where(t.setting.c.name.in_(list(kept))))
     insert_new(target, t.setting, [{"name": name, "value": value} for name, value in kept.items()])
     raise_numbers(source, target)
     carry_audit(target, aside)

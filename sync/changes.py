@@ -1,10 +1,13 @@
 """Changes of the settings and of the rulebook, found at the start of a run by comparing with what the last one saw.
 
-Files are edited in an editor, so nobody tells us: what differs is noted in the audit log, key by key and rule by rule. Secrets
-never stand in the settings; what names people (addresses of owners, sign-in names) is kept as a digest only.
+Files are edited in an editor, so nobody tells us: what differs is noted in the audit log, key by key and rule by rule, with the
+value before and the value after. Secrets never stand in the settings; what names people (addresses of owners, sign-in names) and
+texts (labels, cautions, whatever a rule compares with that is no plain code) are kept as digests only.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -19,10 +22,13 @@ from sync.state.kept import keep_in
 
 CONFIG, RULEBOOK, STAGE = "config", "rulebook", "stage"
 
-_SEEN = "seen configuration"
-_SOURCES = {"env", "file", "keyring"}
+_SEEN = "seen settings and rules"
 _SECRET = ("secret", "token", "password", "private_key", "state_key")
 _LONGEST = 200
+_CODE = re.compile(r"[A-Za-z0-9_./:%+-]{1,64}")
+_TEXTS = frozenset({"label", "caution", "description"})
+_WORDING = _TEXTS | {"freshness", "name"}
+_HANDOVER = frozenset({"handover", "surge"})
 
 
 def note_changes(state: State, settings: Settings, rulebook: Rulebook) -> None:
@@ -66,16 +72,42 @@ def _flatten(path: str, value: Any, found: dict[str, Any]) -> None:
 
 
 def describe_rulebook(rulebook: Rulebook) -> dict[str, Any]:
-    """The digests of a rulebook: of what changes numbers, of everything, of each rule and of each other part."""
-    document = rulebook.model_dump(mode="json", exclude_none=True, by_alias=True)
-    rules = document.pop("rules")
+    """A rulebook as plain values by rule and by other part: `rules.pricing-page.points` → 15; and the digests that name it."""
+    document = rulebook.model_dump(exclude_none=True, by_alias=True)
+    rules = {rule["id"]: {k: v for k, v in rule.items() if k != "id"} for rule in document.pop("rules")}
     return {
         "name": rulebook.name,
         "digest": scoring_digest(rulebook),
         "text": text_digest(rulebook),
-        "rules": {str(rule["id"]): audit.digest(rule) for rule in rules},
-        "parts": {name: audit.digest(part) for name, part in document.items()},
+        "rules": {name: _flatten_rules(f"rules.{name}", rule) for name, rule in rules.items()},
+        "parts": {name: _flatten_rules(name, part) for name, part in document.items()},
     }
+
+
+def _flatten_rules(path: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping) and value:
+        inner = [(f"{path}.{key}", part) for key, part in value.items()]
+    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+        inner = [(f"{path}.{number}", item) for number, item in enumerate(value, 1)]
+    else:
+        return {path: _rule_value(value, text=_topic(path) in _TEXTS)}
+    return {name: found for key, part in inner for name, found in _flatten_rules(key, part).items()}
+
+
+def _topic(path: str) -> str:
+    """What a value is part of: `label` of `rules.pricing-page.label.ja`, `handover` of `handover.band`."""
+    parts = path.split(".")
+    return parts[2] if parts[0] == "rules" else parts[0]
+
+
+def _rule_value(value: Any, *, text: bool) -> Any:
+    if isinstance(value, list | tuple):
+        return [_rule_value(item, text=text) for item in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else f"{value.normalize():f}"
+    if isinstance(value, str) and (text or not _CODE.fullmatch(value)):
+        return audit.digest(value)
+    return value
 
 
 def _settings_notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Note]:
@@ -96,20 +128,36 @@ def _settings_notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 def _rulebook_notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Note]:
     if before == after:
         return []
-    told = ("name", "digest", "text")
-    new: dict[str, Any] = {key: after[key] for key in told}
+    digests = ("digest", "text")
+    new: dict[str, Any] = {key: after[key] for key in digests}
     if not before:
-        new["rules"] = len(after["rules"])
+        new |= {"name": after["name"], "rules": len(after["rules"])}
         return [Note(RULEBOOK, "rulebook", "the first run with this rulebook", new=new)]
+    old: dict[str, Any] = {key: before[key] for key in digests}
+    changed: list[str] = []
     for kind in ("rules", "parts"):
-        old_parts, new_parts = before[kind], after[kind]
-        new |= _named(kind, "added", [name for name in new_parts if name not in old_parts])
-        new |= _named(kind, "removed", [name for name in old_parts if name not in new_parts])
-        both = [name for name in new_parts if name in old_parts]
-        new |= _named(kind, "changed", [name for name in both if new_parts[name] != old_parts[name]])
-    why = "other numbers" if before["digest"] != after["digest"] else "other wording, the same numbers"
-    return [Note(RULEBOOK, "rulebook", why, old={key: before[key] for key in told}, new=new)]
+        was, now = before[kind], after[kind]
+        new |= _named(kind, "added", [name for name in now if name not in was])
+        new |= _named(kind, "removed", [name for name in was if name not in now])
+        new |= _named(kind, "changed", [name for name in now if name in was and now[name] != was[name]])
+        for name in was.keys() | now.keys():
+            values, fresh = was.get(name, {}), now.get(name, {})
+            keys = [key for key in values.keys() | fresh.keys() if values.get(key) != fresh.get(key)]
+            old |= {key: values[key] for key in keys if key in values}
+            new |= {key: fresh[key] for key in keys if key in fresh}
+            changed += keys
+    return [Note(RULEBOOK, "rulebook", _why_rules(changed), old=old, new=new)]
 
 
-def _named(kind: str, what: str, names: list[str]) -> dict[str, list[str]]:
+def _why_rules(changed: Sequence[str]) -> str:
+    """The weightiest of what changed: numbers, then who is handed over, then words."""
+    topics = {_topic(key) for key in changed} - _WORDING
+    if topics - _HANDOVER:
+        return "other numbers"
+    if topics:
+        return "another hand-over, the same numbers"
+    return "other wording, the same numbers" if changed else "another order, the same numbers"
+
+
+def _named(kind: str, what: str, names: Sequence[str]) -> dict[str, list[str]]:
     return {f"{kind} {what}": sorted(names)} if names else {}

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from core.records import ACTIVITY_KINDS
 from core.suspects import Trace, find_suspects
-from core.twins import Sighting, find_twins
+from core.twins import LATE_DAYS, Sighting, find_twins
 from sync.pair import copied_activities
 from sync.resolve import vendors_of
 from sync.settings import Settings
@@ -37,7 +37,7 @@ _RULE = "twins told by"
 def clean_people(state: State, settings: Settings, people: Iterable[int]) -> None:
     """Bring the marks of these people's activities up to date; everybody's, where the settings tell twins in another way."""
     vendors, signals, copied = vendors_of(settings), settings.signals, copied_activities(settings.pair)
-    rule = digest([dict(signals), dict(copied)])
+    rule = digest([dict(signals), dict(copied), LATE_DAYS])
     told = get_kept(state, _RULE)
     for part in chunks(people if told == rule else _everybody(state), BATCH):
         with state.begin() as connection:

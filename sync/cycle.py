@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from connectors import Connector
-from core.errors import CannotStart, ConnectorError, GuardStop, InvalidMapping
+from core.errors import CannotStart, ConnectorError, GuardStop, InvalidInput
 from core.records import Millis, local_day
 from core.rulebook import Rulebook
 from sync.changes import note_changes
@@ -30,6 +30,7 @@ from sync.planning import build_plan, note_wording, pass_signature
 from sync.progress import Progress, Silent
 from sync.report import RunReport
 from sync.resolve import resolve_touched
+from sync.restored import notice_copy, take_in_tasks
 from sync.retention import purge_daily
 from sync.sending import bounds_of
 from sync.settings import Settings
@@ -98,6 +99,7 @@ class Cycle:
             self._guards = Guarding(self._state, self._settings, report, self._clock(), basis, allow, sweep)
             if not dry_run:
                 note_changes(self._state, self._settings, self._rulebook)
+                notice_copy(self._state)
                 recover(self._state, bounds_of(self._settings), self._clock())
             return self._pass(report, sweep=sweep)
 
@@ -121,6 +123,7 @@ class Cycle:
                     )
             resolve_touched(self._state, self._settings, report, self._progress)
             settle_shown(self._state, now=self._clock())
+            self._take_in(report)
             try:
                 self._score(report)
                 if not report.dry_run and self._settings.stage != "observe":
@@ -135,6 +138,16 @@ class Cycle:
         self._close(report)
         self._store(report, report.outcome)
         return report
+
+    def _take_in(self, report: RunReport) -> None:
+        """After a restore: whoever was handed over since is known again before anybody is handed over."""
+        if report.dry_run or self._settings.stage != "all":
+            return
+        name, systems, bounds = self._rulebook.handover.name, self._connectors.keys(), bounds_of(self._settings)
+        for system, connector in self._alive(report):
+            with self._guard(system, report):
+                now = self._clock()
+                take_in_tasks(self._state, connector, name, systems, self._progress, bounds=bounds, now=now)
 
     def _score(self, report: RunReport) -> None:
         as_of = self._as_of(report)
@@ -263,7 +276,7 @@ class Cycle:
             yield
         except GuardStop as stop:
             self._guards.note(stop, system=name)
-        except (ConnectorError, InvalidMapping) as error:
+        except (ConnectorError, InvalidInput) as error:  # a secret that cannot be read any more, too
             note_failure(self._state, self._settings, report, name, error, self._clock())
 
     def _close(self, report: RunReport) -> None:

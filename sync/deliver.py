@@ -8,6 +8,8 @@ that may have been made is looked for by its key (`sync.quarantine`) before it i
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
 from connectors import Connector, FieldWrite, SetupStep, TaskWrite, Write, WriteResult
 from core.errors import ConnectorError, Forbidden, Gone, QuotaExhausted, Rejected, Transient, Unauthorized
 from core.records import Millis, Record, RecordRef, Tombstone
@@ -16,6 +18,8 @@ from sync.quarantine import look_for_tasks
 from sync.report import SystemReport
 from sync.sending import Bounds, Sending
 from sync.state import State, deadletters, outbox
+from sync.state import schema as t
+from sync.state.episodes import withdraw_offers
 from sync.state.kept import get_kept, get_kept_in, keep_in
 from sync.state.lease import this_machine
 from sync.state.mirror import mark_dirty, store
@@ -31,7 +35,7 @@ RETRY_MS = 60_000
 """A row that was refused for now is due again after attempts² minutes, at most an hour; however long an outage lasts."""
 
 MAX_FOLLOWS = 5
-"""How often one task follows its record to a survivor; more is a circle."""
+"""How often one task follows its record to a survivor (its version counts that); more is a circle."""
 
 TASKS_IN_DOUBT = 100
 """Tasks in one claim where the CRM does not refuse a second one itself: so many at most wait after a crash."""
@@ -194,44 +198,70 @@ def _settle(sending: Sending, results: Sequence[tuple[Entry, WriteResult]], *, l
             error = result.error
             if result.status == "ok" or isinstance(error, Gone):
                 continue
-            message = error.message if error else ""
-            code = getattr(error, "code", "") or type(error).__name__
-            doubtful = result.status == "unknown" or (lost and (entry.effect == FIELDS or sending.unique))
             if result.status == "rejected":
-                hold = now + bounds.quarantine if doubtful else None
-                outbox.settle_dead(
-                    connection, entry, state="dead", code=code, message=message, now=now, hold_until=hold
-                )
-                report.refused += 1
+                _bury(sending, connection, entry, error, lost=lost)
                 continue
+            message, code = error.message if error else "", _code(error)
+            doubtful = result.status == "unknown" or (lost and _may_be_late(sending, entry))
             report.postponed += 1
             if entry.effect == TASK and doubtful:
                 hold = now + bounds.quarantine
                 outbox.settle_unknown(connection, [entry], hold_until=hold, code=code, message=message)
                 continue
             due = now + min(3_600_000, RETRY_MS * (entry.attempts + 1) ** 2)
-            hold = now + bounds.late_commit if doubtful else None
-            outbox.settle_later(connection, [entry], due_at=due, code=code, message=message, hold_until=hold)
+            held = now + bounds.late_commit if doubtful else None
+            outbox.settle_later(connection, [entry], due_at=due, code=code, message=message, hold_until=held)
         note_outcomes(connection, results)
     if gone:
-        _follow(sending, gone)
+        _follow(sending, gone, lost=lost)
 
 
-def _follow(sending: Sending, gone: Sequence[tuple[Entry, Gone]]) -> None:
-    """Records that were deleted, merged or converted since we read them: learn where they went, move tasks along."""
+def _bury(sending: Sending, connection: Connection, entry: Entry, error: ConnectorError | None, *, lost: bool) -> None:
+    """The CRM refuses this row: a dead letter, with the CRM's own words."""
+    now = sending.clock()
+    hold = now + sending.bounds.quarantine if lost and _may_be_late(sending, entry) else None
+    message = error.message if error else ""
+    outbox.settle_dead(connection, entry, state="dead", code=_code(error), message=message, now=now, hold_until=hold)
+    sending.report.refused += 1
+
+
+def _code(error: ConnectorError | None) -> str:
+    return getattr(error, "code", "") or type(error).__name__
+
+
+def _may_be_late(sending: Sending, entry: Entry) -> bool:
+    """Whether an attempt that got no answer may still be carried out beside one that was answered."""
+    return entry.effect == FIELDS or sending.unique
+
+
+def _follow(sending: Sending, gone: Sequence[tuple[Entry, Gone]], *, lost: bool) -> None:
+    """Records that were deleted, merged or converted since we read them: learn where they went, move tasks along.
+
+    One that is there all the same was not what the refusal meant. Whose task comes to nothing is offered anew where they
+    live on; one that may have been made all the same is looked for first.
+    """
     found = {fact.ref: fact for fact in sending.connector.fetch([entry.ref for entry, _ in gone])}
     with sending.state.begin() as connection:
         now = sending.clock()
         store(connection, found.values())
         for entry, error in gone:
-            survivor = _survivor(entry.ref, found.get(entry.ref), error)
-            if entry.effect == TASK and survivor is not None and entry.attempts < MAX_FOLLOWS:
-                outbox.retarget(connection, entry, survivor, now=now)
+            fact = found.get(entry.ref)
+            if isinstance(fact, Record) and fact.successor is None:
+                _bury(sending, connection, entry, error, lost=lost)
                 continue
+            survivor = _survivor(entry.ref, fact, error)
             reason = f"the record lives on as {survivor.kind}" if survivor else "the record is gone"
-            ending = "dead" if entry.effect == TASK else "cancelled"
-            outbox.settle_dead(connection, entry, state=ending, code=deadletters.GONE, message=reason, now=now)
-            sending.report.refused += entry.effect == TASK
+            if entry.effect == FIELDS:
+                outbox.settle_dead(connection, entry, state="cancelled", code=outbox.GONE, message=reason, now=now)
+            elif survivor is not None and entry.version <= MAX_FOLLOWS:
+                outbox.retarget(connection, entry, survivor, now=now)
+            elif lost and _may_be_late(sending, entry):
+                hold = now + sending.bounds.quarantine
+                outbox.settle_unknown(connection, [entry], hold_until=hold, code=outbox.GONE, message=reason)
+            else:
+                withdraw_offers(connection, t.outbox.c.outbox_id == entry.outbox_id)
+                outbox.settle_dead(connection, entry, state="dead", code=outbox.GONE, message=reason, now=now)
+                sending.report.refused += 1
 
 
 def _survivor(ref: RecordRef, fact: Record | Tombstone | None, error: Gone) -> RecordRef | None:

@@ -5,10 +5,11 @@ held against what the CRM last took from us. A value that is not ours is overwri
 is left to whoever changes it, on that record or on the whole side, so that two programs never write against each other.
 
 The same repairs a lost update: an old request of ours that the CRM carried out late, or a state restored from a backup. Such a
-row carries the scoring time or version of another write of ours and is not held against anybody, once.
+row carries the scoring time or version of another write of ours and is not held against anybody, once. Nor is what we wrote to
+another record of the same person, which the sync that joins two CRMs has carried over: that is ours too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ from sync.state import State, outbox
 from sync.state import schema as t
 from sync.state.contested import (
     LIMIT,
+    WITHIN_MS,
     count_contested,
     forget_contested,
     keep_contested,
@@ -42,7 +44,7 @@ class Drift:
 
     Attributes:
         foreign: fields (counted by record) that somebody else had changed.
-        repaired: fields that showed another write of ours: a late commit, or a restored state.
+        repaired: fields that showed another write of ours: a late commit, a restored state, or one to another record.
         abandoned: fields left alone from now on, by connection.
     """
 
@@ -77,39 +79,94 @@ def settle_shown(state: State, *, now: Millis) -> Drift:
             delete_at(connection, t.shown, shown)
 
 
+@dataclass(frozen=True, slots=True)
+class _Strange:
+    """A record that shows something else than it took from us last. `differing`: the fields where it does."""
+
+    ref: RecordRef
+    person_id: int | None
+    written: Mapping[str, Any]
+    base: Mapping[str, Any]
+    differing: frozenset[str]
+
+
 def _settle_batch(connection: Connection, shown: Mapping[RecordRef, frozenset[str]], drift: Drift, now: Millis) -> None:
-    acknowledged = outbox.acknowledged(connection, shown)
-    owed = outbox.owed(connection, shown)
-    known = load_contested(connection, shown)
-    alone = left_alone(connection)
-    row_of = t.record.c
-    columns = (row_of.system, row_of.kind, row_of.id, row_of.person_id, row_of.written)
+    found = _strange(connection, shown)
+    known = load_contested(connection, [one.ref for one in found])
+    elsewhere = _written_elsewhere(connection, found)
     rows: list[dict[str, Any]] = []
     bases: list[dict[str, Any]] = []
     people: set[int] = set()
-    for row in select_at(connection, t.record, acknowledged, *columns, where=row_of.deleted_at.is_(None)):
-        ref = RecordRef(row["system"], row["kind"], row["id"])
-        base, written = acknowledged[ref], row["written"]
-        fields = shown[ref] - outbox.VOLATILE - alone.get(ref.system, frozenset())
-        differing = _differing(fields, written, base["values"], owed.get(ref))
-        if not differing:
-            continue
-        other_write = _is_other_write(written, base["values"])
-        for name in sorted(differing):
-            before, theirs = known.get(ref, {}).get(name), digest(_plain(name, written.get(name)))
-            forgiven = other_write and (before is None or before["theirs"] != theirs)
+    for one in found:
+        other_write = _is_other_write(one.written, one.base["values"])
+        news = False
+        for name in sorted(one.differing):
+            before, theirs = known.get(one.ref, {}).get(name), digest(_plain(name, one.written.get(name)))
+            if before is not None and before["at"] < now - WITHIN_MS:
+                before = None
+            again = before is not None and before["theirs"] == theirs
+            carried = _is_carried(name, one, elsewhere)
+            forgiven = carried or (other_write and not again)
             times = (before["times"] if before else 0) + (0 if forgiven else 1)
             drift.repaired += forgiven
             drift.foreign += not forgiven
-            rows.append(_key(ref) | {"field": name, "times": times, "theirs": theirs, "at": now})
-        values = {name: value for name, value in base["values"].items() if name not in differing}
-        bases.append({**base, "values": values, "digest": digest(values)})
-        if row["person_id"] is not None:
-            people.add(row["person_id"])
+            news |= not (carried and again)
+            rows.append(_key(one.ref) | {"field": name, "times": times, "theirs": theirs, "at": now})
+        values = {name: value for name, value in one.base["values"].items() if name not in one.differing}
+        bases.append({**one.base, "values": values, "digest": digest(values)})
+        if news and one.person_id is not None:
+            people.add(one.person_id)
     keep_contested(connection, rows)
     upsert(connection, t.acknowledged, bases)
     mark_dirty(connection, people)
-    _abandon(connection, drift)
+    _abandon(connection, drift, now)
+
+
+def _strange(connection: Connection, shown: Mapping[RecordRef, frozenset[str]]) -> list[_Strange]:
+    acknowledged = outbox.acknowledged(connection, shown)
+    owed = outbox.owed(connection, shown)
+    alone = left_alone(connection)
+    row_of = t.record.c
+    columns = (row_of.system, row_of.kind, row_of.id, row_of.person_id, row_of.written)
+    found = []
+    for row in select_at(connection, t.record, acknowledged, *columns, where=row_of.deleted_at.is_(None)):
+        ref = RecordRef(row["system"], row["kind"], row["id"])
+        fields = shown[ref] - outbox.VOLATILE - alone.get(ref.system, frozenset())
+        differing = _differing(fields, row["written"], acknowledged[ref]["values"], owed.get(ref))
+        if differing:
+            found.append(_Strange(ref, row["person_id"], row["written"], acknowledged[ref], frozenset(differing)))
+    return found
+
+
+def _written_elsewhere(
+    connection: Connection, found: Sequence[_Strange]
+) -> Mapping[int, Sequence[tuple[RecordRef, Mapping[str, Any]]]]:
+    """By person: what each live record of theirs took from us, and what is on its way to it."""
+    owner: dict[RecordRef, int] = {}
+    row_of = t.record.c
+    for part in chunks({one.person_id for one in found} - {None}):
+        rows = select(row_of.system, row_of.kind, row_of.id, row_of.person_id)
+        rows = rows.where(row_of.person_id.in_(part), row_of.deleted_at.is_(None))
+        owner |= {RecordRef(row.system, row.kind, row.id): row.person_id for row in connection.execute(rows)}
+    values: dict[int, list[tuple[RecordRef, Mapping[str, Any]]]] = {}
+    for ref, base in outbox.acknowledged(connection, owner).items():
+        values.setdefault(owner[ref], []).append((ref, base["values"]))
+    for ref, owed in outbox.owed(connection, owner).items():
+        values.setdefault(owner[ref], []).append((ref, owed))
+    return values
+
+
+def _is_carried(
+    name: str, one: _Strange, elsewhere: Mapping[int, Sequence[tuple[RecordRef, Mapping[str, Any]]]]
+) -> bool:
+    """Whether a field shows what we wrote to another record of the same person.
+
+    It is put right as often as it shows another such value; the same one again waits until that other record has taken the
+    new value, or for the next pass over all people: while a CRM refuses it, carrying it back and forth would never end.
+    """
+    theirs = one.written.get(name)
+    others = () if one.person_id is None else elsewhere.get(one.person_id, ())
+    return any(ref != one.ref and name in values and is_same(name, theirs, values[name]) for ref, values in others)
 
 
 def _differing(
@@ -154,9 +211,9 @@ def _key(ref: RecordRef) -> dict[str, str]:
     return {"system": ref.system, "kind": ref.kind, "id": ref.id}
 
 
-def _abandon(connection: Connection, drift: Drift) -> None:
+def _abandon(connection: Connection, drift: Drift, now: Millis) -> None:
     """Fields that too many records contest are left alone; what still waits to be sent is planned anew, without them."""
-    fresh = leave_alone(connection)
+    fresh = leave_alone(connection, now=now)
     for system, fields in fresh.items():
         drift.abandoned[system] = drift.abandoned.get(system, frozenset()) | fields
         waiting = select(t.outbox.c.person_id).where(
@@ -164,7 +221,8 @@ def _abandon(connection: Connection, drift: Drift) -> None:
         )
         connection.execute(update(t.person).where(t.person.c.person_id.in_(waiting)).values(dirty=True))
         why = "somebody else keeps changing them; `mikomi resume --field` writes them again"
-        audit.note(connection, "leave-alone", system, new={"fields": sorted(fields)}, why=why)
+        new = {"fields": sorted(fields)}
+        audit.note(connection, "leave-alone", system, new=new, why=why, actor=audit.OURSELVES)
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -234,6 +292,8 @@ def resume_field(connection: Connection, system: str, field: str) -> int:
     row_of = t.record.c
     people = {row["person_id"] for row in select_at(connection, t.record, refs, row_of.person_id)} - {None}
     mark_dirty(connection, people)
+    new = {"field": field, "records": len(refs)}
+    audit.note(connection, "resume", system, new=new, why="a person has it written again")
     return len(refs)
 
 

@@ -3,8 +3,8 @@
 A guard names what it stopped (`rulebook:<digest>`, `emptied:salesforce:2026-11-22`). Nothing of it is written until a person says
 that name, in `mikomi sync --allow NAME` or in `guards: {allow: [NAME]}`, or the cause is gone. Reading goes on meanwhile. What is
 judged is what stands in the state, so that a run that was killed in between is judged again, and what was allowed once stays
-allowed until it is done. On the first day, and for small numbers, no guard stops. A pass without changes costs no more than
-a look at a setting.
+allowed until it is done. A dry run keeps no permission and buries nobody on one: its `--allow` only shows what would be written.
+On the first day, and for small numbers, no guard stops. A pass without changes costs no more than a look at a setting.
 """
 
 from collections import Counter
@@ -145,6 +145,7 @@ class Guarding:
                 percent=limits.emptied,
             ),
             say("look into the CRM: was something deleted, or a permission taken? If it is right"),
+            rehearsed=False,
         )
 
     def _part(self, page: Page) -> tuple[list[Tombstone], list[Fact]]:
@@ -312,8 +313,15 @@ class Guarding:
 
     # --- what all of them need -------------------------------------------------------------------------------------------------
 
-    def _require_allowed(self, key: str, name: str, message: str, hint: str, *, day: Day | None = None) -> None:
-        """Stop, unless a person allowed it, now or before; a dry run only says that it would be stopped."""
+    def _require_allowed(
+        self, key: str, name: str, message: str, hint: str, *, day: Day | None = None, rehearsed: bool = True
+    ) -> None:
+        """Stop, unless a person allowed it, now or before; a dry run only says that it would be stopped.
+
+        Args:
+            rehearsed: a dry run undoes what is judged here. What it does not undo needs a permission that a real run kept.
+
+        """
         before = self._standing(key)
         if before is not None and key != "rulebook":
             name = before.guard  # the day on which it was stopped first
@@ -321,8 +329,9 @@ class Guarding:
             before = None
         at = before.at if before is not None else self.now
         stop = Stop(name, message, _how_to_allow(hint, name), at, self.now, day)
-        allowed = self._is_allowed(before or stop)
-        if before is None or not before.allowed:
+        kept = before is not None and before.allowed
+        allowed = kept or (self._is_allowed(stop) and (rehearsed or not self.report.dry_run))
+        if not kept and not (allowed and self.report.dry_run):
             with self.state.begin() as connection:
                 keep_stop(connection, key, replace(stop, allowed=allowed))
                 if allowed:

@@ -26,6 +26,15 @@ EVERY_MS = 15_000
 _KEPT = "serve"
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A job that failed and is tried again: how often in a row, with what, and when next."""
+
+    failures: int
+    error: str
+    again_at: Millis
+
+
 @dataclass(slots=True)
 class Health:
     """What the service says of itself. Times: this machine's clock.
@@ -37,7 +46,8 @@ class Health:
         ran_at, good_at: when the last pass ended, and the last one in which at least one connection was served.
         failures: passes in a row in which nothing was; error: of the last one.
         refused: why changed settings or rules on disk are not in force, None if they are.
-        done: by job (reconcile, backup), when it was last done.
+        done: by job (daily, reconcile, backup), when it was last done, or its time began to count.
+        troubles: by job of these, what failed since.
         next_at: when the next job is due.
 
     """
@@ -51,6 +61,7 @@ class Health:
     error: str | None = None
     refused: str | None = None
     done: dict[str, Millis] = field(default_factory=dict)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
     next_at: Millis | None = None
 
 
@@ -86,8 +97,12 @@ class Heartbeat:
 def read_health(state: State) -> Health | None:
     """What the active instance last said; None where there never was one."""
     document: dict[str, Any] | None = get_kept(state, _KEPT)
+    if document is None:
+        return None
     known = {f.name for f in fields(Health)}
-    return None if document is None else Health(**{name: value for name, value in document.items() if name in known})
+    health = Health(**{name: value for name, value in document.items() if name in known})
+    health.troubles = {job: Trouble(**trouble) for job, trouble in document.get("troubles", {}).items()}
+    return health
 
 
 def probe(file: Path, now: Millis) -> str:

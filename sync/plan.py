@@ -26,19 +26,21 @@ from core.handover import (
     is_in_band,
     key_record,
     next_step,
+    offer_mark,
     task_key,
 )
 from core.records import Day, Millis, Owner, RecordRef, Value
 from core.rulebook import Language, Rulebook
 from core.scoring import as_stored, reason_texts
 from sync.engine import Scored
+from sync.shown import shown_number
 from sync.state import outbox
 from sync.state import schema as t
 from sync.state.contested import LIMIT as CONTESTED_LIMIT
 from sync.state.contested import load_contested
-from sync.state.episodes import keep_episodes, load_episodes
+from sync.state.episodes import OFFER, keep_episodes, load_episodes
 from sync.state.rows import chunks, insert_new, upsert
-from sync.texts import Say
+from sync.texts import Say, one_line
 
 REASONS_LIMIT = 2_000
 
@@ -156,7 +158,7 @@ def _score_row(score: Scored, person: _Person, plan: PlanSettings, moment: Momen
     content = {name: getattr(score, name) for name in _CONTENT}
     same = before is not None and before["digest"] == plan.digest and all(before[k] == v for k, v in content.items())
     version = (before["version"] if before is not None else 0) + (0 if same else 1)
-    shown = max((int(row["written"].get("score_version") or 0) for row in person.records), default=0)
+    shown = max((shown_number(row["written"], "score_version") for row in person.records), default=0)
     if shown > version:
         version = shown + 1  # a state that was lost or restored: what a record shows never goes back
     row = {
@@ -205,12 +207,10 @@ def _hand_over(
     starting = _is_initial(person, plan)
     decision = decide(standing, known, plan.policy, as_of=moment.as_of, today=moment.today, starting=starting)
     if decision.action == "offer":
-        key = _owe_task(connection, score, person, chosen, decision, plan, moment) if chosen else None
-        if key is None:  # on the unassigned list; offered as soon as somebody can take it
-            planned.unassigned += 1
+        if chosen is None or not _owe_task(connection, score, person, chosen, decision, plan, moment, planned):
+            planned.unassigned += 1  # on the unassigned list; offered as soon as somebody can take it
             insert_new(connection, t.unassigned, [{"person_id": score.person_id, "at": moment.as_of}])
             return person.episodes
-        planned.tasks.append(key)
         connection.execute(delete(t.unassigned).where(t.unassigned.c.person_id == score.person_id))
     planned.seeded += decision.action == "seed"
     if decision.episodes != person.episodes:
@@ -253,7 +253,7 @@ def _written(person: _Person, name: str) -> int:
 def _shown_number(person: _Person, row: RowMapping, name: str) -> int:
     """The number on one record; one that somebody else wrote into our field is none."""
     seen = person.contested.get(RecordRef(row["system"], row["kind"], row["id"]), {}).get(name)
-    return 0 if seen is not None and seen["times"] else int(row["written"].get(name) or 0)
+    return 0 if seen is not None and seen["times"] else shown_number(row["written"], name)
 
 
 def _with_forgotten(person: _Person, plan: PlanSettings, moment: Moment) -> tuple[Episode, ...]:
@@ -279,19 +279,22 @@ def _owe_task(
     decision: Decision,
     plan: PlanSettings,
     moment: Moment,
-) -> str | None:
-    """Put the task of an offer into the outbox; its key, or None where nobody can take it."""
+    planned: Planned,
+) -> bool:
+    """Put the task of an offer into the outbox, unless it was once there; False where nobody can take it."""
     assert decision.number is not None
     system = chosen.ref.system
     owner = choose_owner(chosen.owner_id, plan.owners.get(system, {}), plan.fallback_owner.get(system))
     if owner.owner_id is None:
-        return None
+        return False
     step = _step(score, person, decision.episodes, plan, moment)
-    payload = task_payload(score, dict(person.row), owner.owner_id, step, plan)
+    offered = next(e for e in decision.episodes if e.number == decision.number)
+    payload = task_payload(score, dict(person.row), owner.owner_id, step, plan) | {OFFER: offer_mark(offered)}
     named = key_record(person.episodes, chosen.ref)
     key = task_key(named.system, named, plan.policy.name, decision.number)
-    outbox.want_task(connection, chosen.ref, score.person_id, key, payload, now=moment.now)
-    return key
+    if outbox.want_task(connection, chosen.ref, score.person_id, key, payload, now=moment.now):
+        planned.tasks.append(key)
+    return True
 
 
 def task_payload(
@@ -320,8 +323,8 @@ def task_payload(
     ]
     return {
         "owner_id": owner_id,
-        "subject": say(subject, band=score.band, score=score.total, name=name, company=row["company"])[:255],
-        "body": "\n".join(body),
+        "subject": one_line(say(subject, band=score.band, score=score.total, name=name, company=row["company"]))[:255],
+        "body": "\n".join(one_line(line) for line in body),
         "due": step.due,
         "priority": "high",
     }
@@ -388,19 +391,39 @@ def _owe_fields(
     plan: PlanSettings,
     moment: Moment,
 ) -> list[RecordRef]:
-    """Owe every live record of the person what it should show, where the difference is worth a write."""
-    owed = []
+    """Owe every live record of the person what it should show, where the difference is worth a write.
+
+    A write to one record takes along all others that show anything else, however little: two records of one person never
+    show two scores, or the sync that joins two CRMs would carry the old one over the new one.
+    """
+    own: dict[RecordRef, dict[str, Value]] = {}
     for row in person.records:
         ref = RecordRef(row["system"], row["kind"], row["id"])
-        base = person.acknowledged.get(ref)
-        own = _own_values(ref, values, base, person, plan)
-        on_the_way = person.owed.get(ref)
-        if not worth_writing(own, score.reason_key, base, on_the_way, plan, moment.now):
-            continue
-        payload = {"values": own, "reason_key": score.reason_key}
+        own[ref] = _own_values(ref, values, person.acknowledged.get(ref), person, plan)
+    wanted = {
+        ref
+        for ref, one in own.items()
+        if worth_writing(one, score.reason_key, person.acknowledged.get(ref), person.owed.get(ref), plan, moment.now)
+    }
+    if wanted - person.owed.keys():
+        wanted |= {ref for ref, one in own.items() if _differs(one, person.acknowledged.get(ref), person.owed.get(ref))}
+    owed = []
+    for ref in (ref for ref in own if ref in wanted):
+        payload = {"values": own[ref], "reason_key": score.reason_key}
         if outbox.want_fields(connection, ref, score.person_id, payload, now=moment.now):
             owed.append(ref)
     return owed
+
+
+def _differs(
+    values: Mapping[str, Value], base: Mapping[str, Any] | None, on_the_way: Mapping[str, Value] | None
+) -> bool:
+    """Whether the record shows, or is about to show, anything else."""
+    content = _content(values)
+    if on_the_way is not None:
+        return _content(on_the_way) != content
+    taken = base["values"] if base is not None else {}
+    return any(name not in taken or taken[name] != value for name, value in content.items())
 
 
 def _own_values(
@@ -429,16 +452,12 @@ def worth_writing(
     hand-over; other reasons; texts in another language; `delta` points; or other content and the last write is older than the
     refresh period. What is already on its way is replaced whenever the content differs, at no cost.
     """
+    if not _differs(values, base, on_the_way):
+        return False
     content = _content(values)
-    if on_the_way is not None:
-        return _content(on_the_way) != content
-    if base is None:
-        return True
-    if not content.keys() <= base["values"].keys():
+    if base is None or on_the_way is not None or not content.keys() <= base["values"].keys():
         return True
     before = {name: base["values"][name] for name in content}
-    if before == content:
-        return False
     if plan.reworded or any(before.get(name) != content.get(name) for name in ALWAYS):
         return True
     if base["reason_key"] != reason_key or abs((before.get("score") or 0) - (content.get("score") or 0)) >= plan.delta:

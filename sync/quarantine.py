@@ -57,8 +57,12 @@ def look_for_tasks(sending: Sending) -> None:
 
 
 def tell_apart(tasks: Sequence[FoundTask]) -> tuple[FoundTask, list[FoundTask]]:
-    """The task of a key that stays (the oldest that is not deleted, else the oldest), and the others that still exist."""
-    ordered = sorted(tasks, key=lambda task: (task.deleted, task.created_at, len(task.crm_id), task.crm_id))
+    """The task of a key that stays (the oldest that is not deleted, else the oldest), and the others that still exist.
+
+    A listing that changes while it is read names a task twice: it is one, as it was seen last.
+    """
+    each = {task.crm_id: task for task in tasks}
+    ordered = sorted(each.values(), key=lambda task: (task.deleted, task.created_at, len(task.crm_id), task.crm_id))
     kept, *others = ordered
     return kept, [task for task in others if not task.deleted]
 

@@ -5,6 +5,7 @@ is left, anything that looks like personal data or a secret is blotted out.
 """
 
 import re
+import unicodedata
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -74,7 +75,10 @@ _STDLIB = frozenset({"message", "asctime"})  # left on a record by whoever else 
 _OPAQUE = frozenset({"run_id", "audit_hash", "digest", "time"})
 LONGEST = 300
 
-_DASH = "[-‐‑–ー−－]"
+_DASH = "[-‐‑–ー−]"
+# Before a telephone number: no part of another word or number, but a word for telephone or one in another script.
+_BEFORE = r"(?:(?<![\w.])|(?<=[^\W\d_a-zA-Z])|(?<=(?i:tel|fax))|(?<=(?i:phone))|(?<=(?i:mobile)))"
+_AFTER = r"(?![A-Za-z0-9_])"
 _PATTERNS = (
     (
         re.compile(r"(?i)\b(?:(?:authorization|token)\s*[:=]\s*)?(?:bearer|basic)\s+[^\s,;\"']+"),
@@ -86,15 +90,13 @@ _PATTERNS = (
     (re.compile(r"\bpat-[a-z0-9]+-[0-9a-f-]{8,}"), "[token]"),
     (re.compile(r"\b00D\w{9,15}![\w.]+"), "[token]"),
     (re.compile(r"://[^/\s@]+@"), "://[credential]@"),
-    (re.compile(r"[^\s@<>\"'(),;:=/]+[@＠][^\s@<>\"'(),;/]+"), "[address]"),
-    (re.compile(rf"(?<![\w.])\+\d(?:{_DASH}|[\s().])*(?:\d(?:{_DASH}|[\s().])*){{6,13}}\d(?!\w)"), "[number]"),
+    (re.compile(r"[^\s@<>\"'(),;:=/]+(?:@|%(?:25)*40)[^\s@<>\"'(),;/]+"), "[address]"),
+    (re.compile(rf"{_BEFORE}\+\d(?:{_DASH}|[\s().])*(?:\d(?:{_DASH}|[\s().])*){{6,13}}\d{_AFTER}"), "[number]"),
     (
-        re.compile(
-            rf"(?<![\w.])[(（]?[0０]\d{{1,4}}[)）]?\s*(?:{_DASH}|\()?\s*\d{{1,4}}\s*(?:{_DASH}|\))\s*\d{{3,4}}(?!\w)"
-        ),
+        re.compile(rf"{_BEFORE}\(?0\d{{1,4}}\)?\s*(?:{_DASH}|\()?\s*\d{{1,4}}\s*(?:{_DASH}|\))\s*\d{{3,4}}{_AFTER}"),
         "[number]",
     ),
-    (re.compile(r"(?<![\w.-])[0０]\d{9,10}(?![\w-])"), "[number]"),
+    (re.compile(rf"{_BEFORE}(?<!-)0\d{{9,10}}(?![A-Za-z0-9_-])"), "[number]"),
     (re.compile(r"(?<![\w-])[A-Za-z0-9_+=!-]{40,}(?![\w-])"), "[opaque]"),
 )
 CONTROLS = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
@@ -104,8 +106,9 @@ _CONTROLS = re.compile(f"[{CONTROLS}\ud800-\udfff]")
 
 
 def redact(text: str) -> str:
-    """A text as it may be logged: one line, at most `LONGEST` characters."""
-    text = _CONTROLS.sub(" ", text[: 10 * LONGEST])
+    """A text as it may be logged: one line, at most `LONGEST` characters, full-width letters and digits as plain ones."""
+    text = unicodedata.normalize("NFKC", text[: 10 * LONGEST])[: 10 * LONGEST]
+    text = _CONTROLS.sub(" ", text)
     for pattern, instead in _PATTERNS:
         text = pattern.sub(instead, text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

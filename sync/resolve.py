@@ -5,7 +5,6 @@ neighbourhoods, activities follow their record, and nothing remembers in which o
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -15,6 +14,7 @@ from core.identity import Assignment, Group, IdentityInput, attributes, identity
 from core.identity.ids import assign_ids
 from core.records import FIELD_TYPES, Account, Millis, Record, RecordRef
 from sync.companies import company_of, settle_companies
+from sync.offers import offer_once
 from sync.progress import Progress
 from sync.report import RunReport
 from sync.settings import Settings
@@ -166,9 +166,9 @@ def _move(
         insert_new(connection, t.person_alias, [{"old_id": old, "person_id": new}])
         episodes = load_episodes(connection, [old, new])
         if old in episodes:
-            keep_episodes(connection, new, merge_episodes(episodes.get(new, ()), episodes[old]))
+            own, others = offer_once(connection, (new, episodes.get(new, ())), (old, episodes[old]), now=now_ms())
+            keep_episodes(connection, new, merge_episodes(own, others))
         connection.execute(update(t.outbox).where(t.outbox.c.person_id == old).values(person_id=new))
-        _offer_once(connection, new, now=now_ms())
         connection.execute(update(t.activity).where(t.activity.c.person_id == old).values(person_id=new))
         _drop_person(connection, old)
         _restate(connection, [new])
@@ -192,21 +192,6 @@ def _move(
         stayed = frozenset(ref for ref, person in assigned.people.items() if person == old)
         keep_episodes(connection, old, inherit_episodes(all_of_old, stayed))
         _restate(connection, [old, new])
-
-
-def _offer_once(connection: Connection, person: int, *, now: Millis) -> None:
-    """Two people who were offered turn out to be one: the later task is taken back, if it was not sent yet."""
-    episodes = load_episodes(connection, [person]).get(person, ())
-    live = sorted((e for e in episodes if e.state == "offered" and not e.seeded), key=lambda e: (e.at, e.number))
-    if len(live) < 2:
-        return
-    kept = list(episodes)
-    for later in live[1:]:
-        if later.record is not None and outbox.take_back(
-            connection, later.record, reason="one person, one task", now=now
-        ):
-            kept[kept.index(later)] = replace(later, seeded=True)
-    keep_episodes(connection, person, kept)
 
 
 def _move_owed(connection: Connection, people: Mapping[RecordRef, int]) -> None:
@@ -277,16 +262,7 @@ def _let_go(connection: Connection, gone: set[RecordRef], previous: Mapping[Reco
         person = previous[ref]
         _move_activities(connection, {ref: (person, NOBODY)})
         _set_person(connection, {ref: None})
-        connection.execute(
-            update(t.outbox)
-            .where(
-                t.outbox.c.system == ref.system,
-                t.outbox.c.kind == ref.kind,
-                t.outbox.c.id == ref.id,
-                t.outbox.c.state == "new",
-            )
-            .values(state="cancelled", code="gone", message="the record was deleted")
-        )
+        outbox.cancel_gone(connection, ref, now=now_ms())
         left.add(person)
     _touch_companies(connection, left)
     for person in sorted(left):

@@ -25,10 +25,10 @@ from core.records import Millis, to_datetime
 from sync.app import App
 from sync.asked import Asked, StoppableClock
 from sync.cycle import Cycle
-from sync.health import Health, Heartbeat, read_health
+from sync.health import Health, Heartbeat, Trouble, read_health
 from sync.log import get_log
 from sync.progress import Silent, Stoppable
-from sync.reconcile import reconcile
+from sync.reconcile import ReconcileReport, reconcile
 from sync.schedule import BACKUP, CYCLE, DAILY, RECONCILE, Agenda, plan_timings
 from sync.state import State, now_ms, open_state
 from sync.state.lease import LIFE_SECONDS, Fence, hold
@@ -40,6 +40,10 @@ BUSY_MS = 30_000
 
 FIRST_BACKOFF_MS = 30_000
 LONGEST_BACKOFF_MS = 15 * 60_000
+FIRST_RETRY_MS = 15 * 60_000
+LONGEST_RETRY_MS = 4 * 60 * 60_000
+"""A job that comes seldom and failed is tried again after so long, twice as long each time; never later than its next time."""
+
 BACKUP_PREFIX = "mikomi-"
 """Of the files that the schedule makes: others in the folder are nobody's to remove."""
 
@@ -202,9 +206,11 @@ class Service:
         self._fence = fence
         self._clock = clock
         self._progress = Stoppable(Silent(), asked.stop.is_set, beat.beat)
+        self._unfinished: tuple[Millis, ReconcileReport] | None = None  # a reconciliation that left connections out
         beat.health.role = "active"
         if (before := read_health(state)) is not None:
             beat.health.done, beat.health.good_at = dict(before.done), before.good_at
+            beat.health.troubles = dict(before.troubles)
         self._agenda = self._plan()
         self._agenda.due_at[CYCLE] = clock()  # whatever was missed: one pass now
 
@@ -221,6 +227,7 @@ class Service:
             if self._asked.reload.is_set() or self._agenda.due(self._clock()):
                 self._asked.reload.clear()
                 if self._configured.take_over():
+                    self._unfinished = None
                     self._agenda = self._plan().keep_due(self._agenda, self._clock())
             self._beat.health.refused = self._configured.refused
             jobs = self._agenda.due(self._clock())
@@ -241,6 +248,8 @@ class Service:
         now = self._clock()
         for job in timings.keys() - {CYCLE}:
             done.setdefault(job, now)  # a job that was never done waits for its time, also over a restart
+        for job in self._beat.health.troubles.keys() - timings.keys():
+            del self._beat.health.troubles[job]  # it is no longer wanted
         return Agenda.begin(timings, done, now)
 
     def _say_alive(self) -> None:
@@ -252,10 +261,8 @@ class Service:
     # --- jobs -----------------------------------------------------------------------------------------------------------
 
     def _do(self, job: str) -> None:
-        """One job; whatever happens to it, the next time it is due comes."""
-        health = self._beat.health
+        """One job; whatever happens to it, the next time it is due comes, and sooner where it failed."""
         began = time.monotonic()
-        not_before = 0
         try:
             if job == CYCLE:
                 self._pass()
@@ -277,15 +284,9 @@ class Service:
         except Exception as error:
             if not self._configured.worked and isinstance(error, CannotStart | InvalidInput):
                 raise  # nothing worked yet: somebody is setting it up, and looks
-            not_before = self._note_failure(job, error)
+            self._note_failure(job, error)
         else:
-            if job in {CYCLE, DAILY}:
-                self._note_success()
-            else:
-                _log.info("job done", job=job, seconds=round(time.monotonic() - began, 1))
-        if job != CYCLE:
-            health.done[job] = self._clock()
-        self._agenda.done(job, self._clock(), not_before=not_before)
+            self._note_success(job, round(time.monotonic() - began, 1))
 
     def _pass(self) -> None:
         """One cycle. Raises where no connection could be served at all."""
@@ -293,7 +294,8 @@ class Service:
         cycle = Cycle(
             self._state, app.loaded.settings, app.rulebook, app.connectors, progress=self._progress, clock=self._clock
         )
-        report = cycle.run(strict=False)
+        with app.working_on(self._state):
+            report = cycle.run(strict=False)
         self._configured.worked = True
         self._beat.health.ran_at = self._clock()
         if report.outcome == "failed" and any(s.error for s in report.systems.values()):
@@ -305,19 +307,35 @@ class Service:
         self._pass()
 
     def _reconcile(self) -> None:
-        app = self._configured.app
-        report = reconcile(
-            self._state,
-            app.loaded.settings,
-            app.connectors,
-            app.rulebook.handover.name,
-            heal=True,
-            progress=self._progress,
-            clock=self._clock,
-        )
+        """All connections; where some were left out, those again until the next regular time: looking at a whole CRM is dear.
+
+        Raises:
+            _LeftOut: some were left out.
+
+        """
+        app, now = self._configured.app, self._clock()
+        began, before, wanted = now, None, app.connectors
+        if self._unfinished is not None and now < self._agenda.timings[RECONCILE].after(self._unfinished[0]):
+            began, before = self._unfinished
+            wanted = {name: connector for name, connector in wanted.items() if _why_left_out(before, name)}
+        with app.working_on(self._state):
+            report = reconcile(
+                self._state,
+                app.loaded.settings,
+                wanted,
+                app.rulebook.handover.name,
+                heal=True,
+                progress=self._progress,
+                clock=self._clock,
+                before=before,
+            )
         found = sum(d.count for s in report.systems.values() for d in s.differences.values())
         level = _log.info if report.equal else _log.warning
         level("reconciled", count=found, failed=report.left)
+        left_out = [f"{name}: {why}" for name in report.systems if (why := _why_left_out(report, name))]
+        self._unfinished = (began, report) if left_out else None
+        if left_out:
+            raise _LeftOut("; ".join(left_out))
 
     def _back_up(self) -> None:
         from sync.backup import list_backups, write_backup
@@ -333,25 +351,49 @@ class Service:
 
     # --- transitions ----------------------------------------------------------------------------------------------------
 
-    def _note_failure(self, job: str, error: Exception) -> Millis:
-        """Say it when it begins; the earliest time for the next try."""
-        health = self._beat.health
-        health.failures += job in {CYCLE, DAILY}
+    def _note_failure(self, job: str, error: Exception) -> None:
+        """Say it when it begins, and plan the next try."""
+        health, now = self._beat.health, self._clock()
         message = error.message if isinstance(error, MikomiError) else type(error).__name__
-        if health.error != message or job not in {CYCLE, DAILY}:
+        known = health.error if job == CYCLE else health.troubles[job].error if job in health.troubles else None
+        if message != known:
             _log.error("failed", job=job, exc_info=error, hint=getattr(error, "hint", ""))
-        health.error = message
-        if job != CYCLE:
-            return 0
-        wait: Millis = FIRST_BACKOFF_MS << min(health.failures - 1, 10)
-        return self._clock() + min(LONGEST_BACKOFF_MS, wait)
+        if job in {CYCLE, DAILY}:
+            health.failures += 1
+            health.error = message
+        self._agenda.done(job, now)
+        if job == CYCLE:
+            wait = min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS << min(health.failures - 1, 10))
+            self._agenda.due_at[job] = max(self._agenda.due_at[job], now + wait)
+            return
+        failures = 1 + (health.troubles[job].failures if job in health.troubles else 0)
+        wait = min(LONGEST_RETRY_MS, FIRST_RETRY_MS << min(failures - 1, 10))
+        self._agenda.due_at[job] = min(self._agenda.due_at[job], now + wait)
+        health.troubles[job] = Trouble(failures, message, self._agenda.due_at[job])
 
-    def _note_success(self) -> None:
-        health = self._beat.health
-        if health.failures:
-            _log.info("works again", repeats=health.failures, since=health.good_at)
-        health.failures, health.error = 0, None
-        health.good_at = self._clock()
+    def _note_success(self, job: str, seconds: float) -> None:
+        """What failed before works again: of this job, and of passes where it was one."""
+        health, now = self._beat.health, self._clock()
+        self._agenda.done(job, now)
+        trouble = health.troubles.pop(job, None)
+        if job != CYCLE:
+            health.done[job] = now
+        if job in {CYCLE, DAILY}:
+            if health.failures:
+                _log.info("works again", repeats=health.failures, since=health.good_at)
+            health.failures, health.error, health.good_at = 0, None, now
+        else:
+            _log.info("job done", job=job, seconds=seconds, repeats=trouble.failures if trouble else 0)
+
+
+def _why_left_out(report: ReconcileReport, name: str) -> str:
+    """Why a connection was not looked at whole; empty if it was."""
+    findings = report.systems[name]
+    return findings.error or findings.skipped or ""
+
+
+class _LeftOut(MikomiError):
+    """A reconciliation that could not look at every connection."""
 
 
 class _NothingServed(MikomiError):

@@ -4,12 +4,17 @@ say = speaker("ja")
 say("{count} {count:person was|people were} scored", count=12)
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from sync.redaction import CONTROLS
+
 Say = Callable[..., str]
+
+_CONTROLS = re.compile(f"[{CONTROLS}]")
 
 
 class _Value(str):
@@ -33,6 +38,11 @@ def speaker(language: str) -> Say:
         return text.format(**{name: _Value(value) for name, value in values.items()}) if values else text
 
     return say
+
+
+def one_line(text: str) -> str:
+    """A sentence with somebody else's words in it, without what would end its line, turn it round or move a cursor."""
+    return _CONTROLS.sub(" ", text)
 
 
 @cache

@@ -1,6 +1,6 @@
 """HubSpot: contacts, companies, deals, engagements and marketing's signals in; score properties and tasks out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Literal
 
@@ -23,6 +23,7 @@ def build(
     clock: Clock,
     tokens: TokenStore | None = None,
     ledger: CallLedger | None = None,
+    allowed: Callable[[], None] | None = None,
 ) -> Connector:
     """The connector of one portal; makes no call. See `connectors.open_connector`.
 
@@ -46,4 +47,5 @@ def build(
         clock=clock,
         tokens=tokens or MemoryTokens(),
         ledger=ledger,
+        allowed=allowed,
     )

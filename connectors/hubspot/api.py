@@ -6,8 +6,7 @@ its retries are off, and its one client object is kept, because each `client.crm
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
 
@@ -37,16 +36,22 @@ _NOT_SENT = (
 
 
 class Credential(Protocol):
-    """Where the access token comes from. `renewable`: after a refusal another one can be had."""
-
-    renewable: bool
+    """Where the access token comes from."""
 
     def token(self, api: "HubSpotApi") -> SecretStr:
         """A token that holds for the next call."""
         ...
 
     def renew(self, api: "HubSpotApi") -> bool:
-        """Get another one after HubSpot refused this one; False where somebody else had got it already."""
+        """Get another one after HubSpot refused this one; False where somebody else had got it already.
+
+        Raises:
+            Unauthorized: there is no other.
+        """
+        ...
+
+    def reread(self) -> bool:
+        """Look whether a person has put another token where this one was read; whether it is another."""
         ...
 
     def reconsider(self, api: "HubSpotApi") -> None:
@@ -75,6 +80,7 @@ class HubSpotApi:
         clock: Clock,
         credential: Credential,
         ledger: CallLedger | None = None,
+        allowed: Callable[[], None] | None = None,
     ) -> None:
         self.counts = CallCounts()
         self.server_now: Millis | None = None
@@ -83,7 +89,6 @@ class HubSpotApi:
         self._settings = settings
         self._clock = clock
         self._credential = credential
-        self._cost = 1
         self.budget = Budget(
             system,
             clock,
@@ -101,8 +106,9 @@ class HubSpotApi:
             policy=Policy(settings.timeout_seconds, settings.call_attempts, settings.call_budget_seconds),
             budget=self.budget,
             counts=self.counts,
-            renew=(lambda: credential.renew(self)) if credential.renewable else None,
+            renew=lambda: credential.renew(self),
             paces=self._paces,
+            allowed=allowed,
         )
         client = HubSpot(access_token="", host=settings.base_url.rstrip("/"), retry=Retry(total=0, redirect=0))
         self._client = client.crm.objects.search_api.api_client
@@ -122,27 +128,22 @@ class HubSpotApi:
         """`effect` as in `connectors.calls`: none for searches and batch reads."""
         return self._run("POST", path, names, kind, effect, body=body)
 
-    def post_form(self, path: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """A token request: without a bearer token, not billed."""
-        return self._calls.run(
-            f"POST {path}",
-            lambda timeout: self._send("POST", path, {}, timeout, form=form),
-            effect="none",
-            cost=0,
-        )
+    def post_form(self, path: str, form: Mapping[str, str], may_send: Callable[[], None]) -> dict[str, Any]:
+        """A token request: without a bearer token, not billed. `may_send` raises before an attempt that must not be made."""
 
-    @contextmanager
-    def unbudgeted(self) -> Iterator[None]:
-        """A person waits for these few calls: they go out even where the share granted to syncs is used up."""
-        self._cost = 0
-        try:
-            yield
-        finally:
-            self._cost = 1
+        def send(timeout: float) -> dict[str, Any]:
+            may_send()
+            return self._send("POST", path, {}, timeout, form=form)
+
+        return self._calls.run(f"POST {path}", send, effect="none", cost=0)
 
     def scopes(self) -> frozenset[str] | None:
         """What the token may do; None where HubSpot does not say."""
         return self._credential.scopes(self)
+
+    def reread_token(self) -> bool:
+        """Use the token that is kept now; whether it is another one than before."""
+        return self._credential.reread()
 
     def reconsider(self) -> None:
         """A person asks: what was refused before is tried again."""
@@ -183,7 +184,7 @@ class HubSpotApi:
         endpoint = path
         for name in ("type", "source", "target"):  # few and fixed; ids stay out of the counts
             endpoint = endpoint.replace(f"{{{name}}}", names.get(name, ""))
-        return self._calls.run(f"{method} {endpoint}", send, kind=kind, effect=effect, cost=self._cost, paces=paces)
+        return self._calls.run(f"{method} {endpoint}", send, kind=kind, effect=effect, paces=paces)
 
     def _send(
         self,

@@ -1,7 +1,8 @@
 """One portal as a `Connector`: the parts put together."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
+from functools import partial
 from typing import Literal
 
 from connectors.budget import CallLedger
@@ -60,12 +61,12 @@ class HubSpotConnector:
         clock: Clock,
         tokens: TokenStore,
         ledger: CallLedger | None = None,
+        allowed: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
-        self._zone = zone
         self._meaning = meaning
         self._settle_ms = round(settings.settle_seconds * 1000)
-        self._api = HubSpotApi(name, settings, clock, find_credential(name, settings, clock, tokens), ledger)
+        self._api = HubSpotApi(name, settings, clock, find_credential(name, settings, clock, tokens), ledger, allowed)
         self.counts: CallCounts = self._api.counts
         wording = Wording(language)
         facts = FactReader(name, meaning, zone, settings.linked_system)
@@ -85,7 +86,7 @@ class HubSpotConnector:
             wording,
             settings.daily_share_percent,
         )
-        self._tasks = TaskWriter(self._api, name, self._is_key_unique, self._due_at)
+        self._tasks = TaskWriter(self._api, name, self._is_key_unique, partial(_due_at, zone))
         self._finder = TaskFinder(self._api, self._streams.objects, name, self._is_key_unique)
         self._task_key: bool | None = None
         self.lenient = False
@@ -95,6 +96,8 @@ class HubSpotConnector:
         return Capabilities(self._streams.names, ("contact",), BATCH_ROWS, self._task_key, settle_ms=self._settle_ms)
 
     def prepare(self) -> None:
+        if self._api.reread_token():
+            self._portal.forget()  # what the one before could see
         self._portal.touch()
         granted = self._api.scopes()
         if granted is not None:  # a token that may not be looked into is tried, not judged
@@ -103,12 +106,15 @@ class HubSpotConnector:
         self._streams.check_mapping()
 
     def check(self) -> Diagnosis:
-        self._api.reconsider()
-        with self._api.unbudgeted():
+        self.reconsider()
+        with self._api.budget.unbounded():  # a person waits for these few calls
             diagnosis = self._doctor.examine()
             if all(f.level != "error" for f in diagnosis.findings):
                 self._task_key = self._setup.is_key_unique()
         return diagnosis
+
+    def reconsider(self) -> None:
+        self._api.reconsider()
 
     @property
     def lacking(self) -> tuple[str, ...]:
@@ -164,6 +170,7 @@ class HubSpotConnector:
             self._task_key = self._setup.is_key_unique()
         return self._task_key
 
-    def _due_at(self, day: Day) -> Millis:
-        """Nine in the morning of the due day: HubSpot has no tasks without an hour."""
-        return day_start(day, self._zone) + _DUE_HOUR_MS
+
+def _due_at(zone: tzinfo, day: Day) -> Millis:
+    """Nine in the morning of the due day: HubSpot has no tasks without an hour."""
+    return day_start(day, zone) + _DUE_HOUR_MS

@@ -15,7 +15,7 @@ from connectors.hubspot.writing import objects_in
 from connectors.protocol import FoundTask
 from connectors.values import parse_millis
 from core.errors import Forbidden, Unexpected
-from core.handover.task import TASK_KEY_PREFIX
+from core.handover.task import is_task_key
 from core.records import RecordRef
 
 UNTOUCHED_MS = 2_000
@@ -73,8 +73,7 @@ class TaskFinder:
             return
         for archived in (False, True):
             for row in self._listed(archived=archived):
-                key = _key(row)
-                if key.startswith(TASK_KEY_PREFIX):
+                if is_task_key(_key(row)):
                     block = (row.get("associations") or {}).get("contacts") or {}
                     people = [str(other.get("id")) for other in objects_in(block, "results")]
                     yield self._task(row, people[0] if people else None)

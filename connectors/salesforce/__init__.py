@@ -1,6 +1,6 @@
 """Salesforce: Leads, Contacts and what is known about them, over REST with simple-salesforce."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
 
 from connectors.budget import CallLedger
@@ -20,6 +20,7 @@ def build(
     clock: Clock,
     tokens: TokenStore | None = None,
     ledger: CallLedger | None = None,
+    allowed: Callable[[], None] | None = None,
 ) -> Connector:
     """The connector of one org; see `connectors.open_connector`. Makes no call.
 
@@ -41,4 +42,5 @@ def build(
         clock=clock,
         tokens=tokens or MemoryTokens(),
         ledger=ledger,
+        allowed=allowed,
     )

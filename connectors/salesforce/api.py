@@ -44,6 +44,7 @@ class Line:
         store: TokenStore | None = None,
         given: TokenSource | None = None,
         ledger: CallLedger | None = None,
+        allowed: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -62,7 +63,7 @@ class Line:
         self._tokens = given or open_tokens(
             name, settings, session=self._session, calls=make_calls(), clock=clock, store=store or MemoryTokens()
         )
-        self._calls = make_calls(renew=self._renew)
+        self._calls = make_calls(renew=self._renew, allowed=allowed)
         self._sdk: Any = None
         self._date: tuple[Millis, float] | None = None
         self._retry_after: float | None = None
@@ -93,11 +94,17 @@ class Line:
 
     def with_token(self, token: SecretStr, counts: CallCounts) -> "Line":
         """A line to the same org with another credential."""
-        given = GivenToken(self.name, Access(token, self._tokens.current().instance_url))
+        given = GivenToken(self.name, self._tokens.current().instance_url, lambda: token)
         return Line(self.name, self.settings, clock=self._clock, counts=counts, given=given, ledger=self._ledger)
 
     def reconsider(self) -> None:
         self._tokens.reconsider()
+
+    def reread_token(self) -> bool:
+        if not self._tokens.reread():
+            return False
+        self._sdk = None
+        return True
 
     def close(self) -> None:
         self.budget.close()

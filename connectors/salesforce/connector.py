@@ -1,7 +1,7 @@
 """The Salesforce connector: what `connectors.protocol.Connector` asks, composed from reading, writing, looking and setting up."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 
 from connectors.budget import CallLedger
@@ -65,6 +65,7 @@ class SalesforceConnector:
         clock: Clock,
         tokens: TokenStore,
         ledger: CallLedger | None = None,
+        allowed: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self.counts = CallCounts()
@@ -77,7 +78,9 @@ class SalesforceConnector:
         self._days = LocalDays(zone)
         raw = load_mapping("connectors.salesforce", settings.mapping)
         self._mapping = parse_mapping(name, raw, settings)
-        self._api = open_api(name, settings, clock=clock, counts=self.counts, tokens=tokens, ledger=ledger)
+        self._api = open_api(
+            name, settings, clock=clock, counts=self.counts, tokens=tokens, ledger=ledger, allowed=allowed
+        )
         self._org = OrgLook(self._api, self._mapping, self._usage, self._days, self.problems, settings.currency, clock)
 
     @property
@@ -94,12 +97,17 @@ class SalesforceConnector:
     def lacking(self) -> tuple[str, ...]:
         return self._org.lacking
 
+    def reconsider(self) -> None:
+        self._api.reconsider()
+
     def prepare(self) -> None:
+        if self._api.reread_token():
+            self._org.forget()  # another user may see other fields
         self._org.lenient = self.lenient
         self._org.layout()
 
     def check(self) -> Diagnosis:
-        self._api.reconsider()
+        self.reconsider()
         doctor = Doctor(self.name, self._settings, self._mapping, self._usage, self._api, self._days, self._say)
         return doctor.examine(self._org.shapes)
 

@@ -11,6 +11,7 @@ from connectors.fields import OUTPUT_FIELDS
 from connectors.mapping import FieldMapper, Problem, compile_fields
 from connectors.salesforce.activities import campaign_activities, event_activities, task_activities
 from connectors.salesforce.schema import OUR_FIELDS, Layout
+from connectors.salesforce.soql import is_id
 from connectors.values import LocalDays, clean_email, clean_text, parse_day, parse_millis, to_number
 from core.records import (
     Account,
@@ -249,15 +250,26 @@ class Translator:
     def _activities(self, sobject: str) -> Mapper:
         table = self.layout.tables[sobject]
         make = {"Task": task_activities, "Event": event_activities, "CampaignMember": campaign_activities}[sobject]
-        system, days = self.system, self.days
+        system, days, who = self.system, self.days, _WHO[sobject]
 
         def read(row: Row) -> Fact:
             source = RecordRef(system, sobject, row["Id"])
             if row["IsDeleted"]:
                 return Tombstone(source, parse_millis(row["SystemModstamp"]))
+            for name in who:
+                if (value := row.get(name)) and not is_id(value):
+                    self.problem(f"{sobject}.{name}")
             return ActivityRow(source, make(row, source, table, days))
 
         return read
+
+
+_WHO: Mapping[str, tuple[str, ...]] = {
+    "Task": ("WhoId",),
+    "Event": ("WhoId",),
+    "CampaignMember": ("ContactId", "LeadId"),
+}
+"""Where an activity's row names its person."""
 
 
 def _to_int(raw: Any) -> Value:

@@ -1,6 +1,6 @@
 """The REST resources that are used, each as one method: queries, composites, rows, limits. Bodies checked, pages cut out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -176,6 +176,10 @@ class SalesforceApi:
         """A person asks: a remembered refusal that only Salesforce's word stands behind is put to it again."""
         self._line.reconsider()
 
+    def reread_token(self) -> bool:
+        """Use the token that is kept now, where one was given; whether it is another one than before."""
+        return self._line.reread_token()
+
     def with_token(self, token: SecretStr, counts: CallCounts) -> "SalesforceApi":
         """The same org with another credential (an administrator's, for setting up)."""
         return SalesforceApi(self._line.with_token(token, counts))
@@ -228,6 +232,7 @@ def open_api(
     counts: CallCounts,
     tokens: TokenStore,
     ledger: CallLedger | None = None,
+    allowed: Callable[[], None] | None = None,
 ) -> SalesforceApi:
     """The API of one connection. Makes no call. Raises InvalidSettings for a secret that cannot be read."""
-    return SalesforceApi(Line(name, settings, clock=clock, counts=counts, store=tokens, ledger=ledger))
+    return SalesforceApi(Line(name, settings, clock=clock, counts=counts, store=tokens, ledger=ledger, allowed=allowed))

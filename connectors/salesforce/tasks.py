@@ -10,7 +10,7 @@ from connectors.salesforce.soql import is_id, quote, quote_all, select
 from connectors.salesforce.wording import Wording
 from connectors.values import parse_millis
 from core.errors import Forbidden, Gone, Rejected
-from core.handover.task import TASK_KEY_PREFIX
+from core.handover.task import TASK_KEY_PREFIX, is_task_key
 from core.records import RecordRef
 
 KEYS_PER_QUERY = 1_000
@@ -40,7 +40,8 @@ def our_tasks(api: SalesforceApi, layout: Layout, system: str) -> Iterator[Found
     """See `Connector.our_tasks`."""
     if layout.task_key or layout.plain_key:
         for row in _rows(api, layout, f"{KEY_FIELD} LIKE {quote(TASK_KEY_PREFIX + '%')}"):
-            yield _task(system, row)
+            if is_task_key(str(row[KEY_FIELD])):
+                yield _task(system, row)
 
 
 def remove_task(api: SalesforceApi, crm_id: str) -> None:

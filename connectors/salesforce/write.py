@@ -6,7 +6,7 @@ does not keep the key unique, tasks are created, once, and whoever calls looks f
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from connectors.calls import Clock, Effect
@@ -95,6 +95,18 @@ class Writer:
         keys = [job.row[KEY_FIELD] for job in jobs if isinstance(job.write, TaskWrite)]
         if not keys:
             return jobs
+        there = self._ids_by_key(keys)
+        left = []
+        for job in jobs:
+            found = there.get(job.write.key) if isinstance(job.write, TaskWrite) else None
+            if found is not None:
+                results[job.place] = WriteResult(job.write, "ok", crm_id=found)
+            else:
+                left.append(job)
+        return left
+
+    def _ids_by_key(self, keys: Sequence[str]) -> dict[str, str]:
+        """Of these keys, those that a task carries, with its id."""
         text = select(("Id", KEY_FIELD), "Task", f"{KEY_FIELD} IN {quote_all(keys)}")
         [answer] = self._api.query([text], endpoint="task keys")
         if answer.error is not None:
@@ -103,15 +115,7 @@ class Writer:
         while next_url is not None:
             answer = self._api.more(next_url, endpoint="task keys", kind="other")
             rows, next_url = rows + answer.rows, answer.next_url
-        there = {row[KEY_FIELD]: row["Id"] for row in rows}
-        left = []
-        for job in jobs:
-            found = there.get(job.row.get(KEY_FIELD))
-            if isinstance(job.write, TaskWrite) and found is not None:
-                results[job.place] = WriteResult(job.write, "ok", crm_id=found)
-            else:
-                left.append(job)
-        return left
+        return {row[KEY_FIELD]: row["Id"] for row in rows}
 
     def _send_patiently(self, jobs: list[_Job], results: list[WriteResult | None]) -> None:
         """Send, and send again the rows that another transaction had locked."""
@@ -172,14 +176,39 @@ class Writer:
     def _settle_rows(self, jobs: list[_Job], rows: object, results: list[WriteResult | None]) -> None:
         """Rows answer in the order sent; an answer that shows another order, or another number, says nothing."""
         if not isinstance(rows, list) or len(rows) != len(jobs) or not _in_order(jobs, rows):
-            lost = OutcomeUnknown("the answer does not tell one row from another", system=self._system)
-            _mark(jobs, results, "unknown", lost)
+            self._mark_mixed_up(jobs, results)
             return
         for job, row in zip(jobs, rows, strict=True):
             result = to_result(job.write, row)
             if result.error is not None:
                 result.error.system = self._system
             results[job.place] = result
+        if isinstance(jobs[0].write, TaskWrite):
+            self._check_mixed_tasks(jobs, results)
+
+    def _check_mixed_tasks(self, jobs: list[_Job], results: list[WriteResult | None]) -> None:
+        """Rows of tasks do not say whose they are: where some were made and some not, the keys themselves are asked, once.
+
+        Where they tell another story, rows were answered in another order, and no refusal is known to be whose.
+        """
+        said = {str(job.row[KEY_FIELD]) for job in jobs if _is_ok(results[job.place])}
+        if len(said) in {0, len(jobs)}:
+            return
+        try:
+            there = self._ids_by_key([job.row[KEY_FIELD] for job in jobs])
+        except ConnectorError as error:
+            _mark(jobs, results, "unknown", error)
+            return
+        if there.keys() == said:
+            return
+        self._mark_mixed_up(jobs, results)
+        for job in jobs:
+            if job.row[KEY_FIELD] in there:
+                results[job.place] = WriteResult(job.write, "ok", crm_id=there[job.row[KEY_FIELD]])
+
+    def _mark_mixed_up(self, jobs: list[_Job], results: list[WriteResult | None]) -> None:
+        lost = OutcomeUnknown("the answer does not tell one row from another", system=self._system)
+        _mark(jobs, results, "unknown", lost)
 
     def _name_survivors(self, batch: Sequence[Write], results: list[WriteResult | None]) -> None:
         """Records that are gone: ask once where they live on."""
@@ -195,8 +224,11 @@ class Writer:
             refusal, there = results[place], found.get(batch[place].ref)
             assert refusal is not None
             assert isinstance(refusal.error, Rejected)
-            if there is None or (there.alive and not isinstance(refusal.error, Gone)):
-                continue  # the record is there: it was another reference that the row named wrongly
+            if there is None:
+                continue
+            if there.alive:  # it was another reference that the row named wrongly
+                results[place] = _as_refusal(refusal)
+                continue
             error = Gone(
                 refusal.error.message,
                 survivor=there.successor.id if there.successor is not None else None,
@@ -249,6 +281,19 @@ def _in_order(jobs: list[_Job], rows: list[Any]) -> bool:
         isinstance(job.write, TaskWrite) or found is None or str(found)[:15] == job.write.ref.id[:15]
         for job, found in zip(jobs, ids, strict=True)
     )
+
+
+def _is_ok(result: WriteResult | None) -> bool:
+    return result is not None and result.status == "ok"
+
+
+def _as_refusal(result: WriteResult) -> WriteResult:
+    """What the CRM refused, without the conclusion that the record is gone."""
+    error = result.error
+    if not isinstance(error, Gone):
+        return result
+    plain = Rejected(error.message, code=error.code, fields=error.fields, system=error.system, hint=error.hint)
+    return replace(result, error=plain)
 
 
 def _is_locked(result: WriteResult | None) -> bool:

@@ -15,6 +15,9 @@ from core.handover.episodes import (
     is_in_band,
     merge_episodes,
     next_number,
+    offer_mark,
+    standing_offer,
+    without_offer,
 )
 from core.handover.task import (
     TASK_KEY_PREFIX,
@@ -26,6 +29,7 @@ from core.handover.task import (
     choose_owner,
     choose_record,
     describe_next_step,
+    is_task_key,
     is_working_day,
     key_record,
     next_step,
@@ -55,11 +59,15 @@ __all__ = [
     "drain",
     "inherit_episodes",
     "is_in_band",
+    "is_task_key",
     "is_working_day",
     "key_record",
     "merge_episodes",
     "next_number",
     "next_step",
     "next_working_day",
+    "offer_mark",
+    "standing_offer",
     "task_key",
+    "without_offer",
 ]

@@ -284,6 +284,25 @@ def _is_hearsay(episode: Episode) -> bool:
     return episode.seeded and episode.record is None
 
 
+def standing_offer(episodes: Iterable[Episode]) -> Episode | None:
+    """The offer that a person stands in: the newest that had a task and that no fall has ended. None: another may follow."""
+    live = (e for e in episodes if e.state == "offered" and not e.seeded and not e.armed)
+    return max(live, key=lambda e: (e.at, e.number), default=None)
+
+
+def offer_mark(episode: Episode) -> str:
+    """Names one offer for good: merges and splits may give it another number."""
+    return f"{episode.record} {episode.at}"
+
+
+def without_offer(episodes: Iterable[Episode], lost: Episode) -> tuple[Episode, ...]:
+    """As if `lost` had not been offered: its task was never made and never will be, so its number was shown nowhere.
+
+    What had been taken back in its favour, when two people turned out to be one, goes with it.
+    """
+    return tuple(e for e in sorted(episodes) if e != lost and not (e.seeded and e.record is not None and not e.armed))
+
+
 def inherit_episodes(episodes: Iterable[Episode], moved: frozenset[RecordRef]) -> tuple[Episode, ...]:
     """The episodes of the part that leaves a person in a split.
 

@@ -3,6 +3,7 @@
 Sources: SETTLED 24, 26, 27; DESIGN §5 ("A pair": tasks in one system only, Salesforce by default).
 """
 
+import re
 from base64 import b32encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,3 +196,11 @@ def task_key(connection: str, record: RecordRef, name: str, number: int) -> str:
     """
     text = dumps([connection, record.kind, record.id, name, number], ensure_ascii=True, separators=(",", ":"))
     return TASK_KEY_PREFIX + b32encode(sha256(text.encode()).digest()).decode().rstrip("=").lower()
+
+
+def is_task_key(text: str) -> bool:
+    """Whether this reads like a key of ours: in a CRM anybody may write anything behind the prefix."""
+    return _KEY.fullmatch(text) is not None
+
+
+_KEY = re.compile(re.escape(TASK_KEY_PREFIX) + "[a-z2-7]{52}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from sync import audit
 from sync.app import App
 from sync.cli.output import ConsoleProgress, print_finding, print_json, print_line, print_table
 from sync.cli.pausing import describe_pause
@@ -56,9 +57,9 @@ def take_pass(
     quiet: bool = False,
     allow: Collection[str] = (),
 ) -> RunReport:
-    """One cycle with progress on the terminal."""
+    """One cycle with progress on the terminal, in the name of whoever typed it."""
     loaded, rulebook, connectors = app.loaded, app.rulebook, app.connectors
-    with logging_to(loaded), app.state() as state:
+    with logging_to(loaded), audit.acting(actor=audit.operator()), app.state() as state:
         if quiet:
             cycle = Cycle(state, loaded.settings, rulebook, connectors, progress=Silent())
             return cycle.run(dry_run=dry_run, sweep=sweep, strict=strict, allow=allow)

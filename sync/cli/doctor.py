@@ -13,7 +13,7 @@ from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line, print_table
 from sync.drift import contested_fields, describe_contested
 from sync.retention import short_retention
-from sync.state import State
+from sync.state import State, readable_by_others
 from sync.state.mirror.forgotten import check_key, use_key
 from sync.texts import Say, speaker
 from sync.tokens import StateKey
@@ -75,6 +75,7 @@ def _own_findings(app: App, say: Say) -> list[Finding]:
     try:
         with app.state(create=False) as state, state.read() as connection:
             findings.append(Finding("ok", say("state"), say("opened")))
+            findings += _open_files(loaded.state_url, say)
             for field in contested_fields(connection):
                 problem, remedy = describe_contested(field, settings.pair, settings.language, say)
                 findings.append(Finding("warning", field.system, problem, remedy))
@@ -82,6 +83,24 @@ def _own_findings(app: App, say: Say) -> list[Finding]:
     except MikomiError as error:
         findings.append(Finding("error", say("state"), error.message, error.hint))
     return findings
+
+
+def _open_files(url: str, say: Say) -> list[Finding]:
+    """Files of the state that others can read, and that opening it could not narrow: they belong to somebody else."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return []
+    return [
+        Finding(
+            "warning",
+            say("state"),
+            say("{file} holds personal data and can be read by others", file=file),
+            say("as its owner: {command}", command=f"chmod 600 {file}"),
+        )
+        for file in readable_by_others(Path(parsed.database))
+    ]
 
 
 def _lost_key(app: App, state: State, connection: Connection, say: Say) -> list[Finding]:

@@ -13,6 +13,7 @@ from core.errors import InvalidInput
 from core.records import Millis, day_start, to_date, to_datetime, to_day, to_millis
 from sync import audit
 from sync.app import App
+from sync.changes import CONFIG, RULEBOOK, STAGE
 from sync.cli.output import print_finding, print_json, print_line
 from sync.state import State, now_ms
 from sync.texts import Say, speaker
@@ -21,6 +22,11 @@ from sync.traces import OUTCOMES
 
 CHANGES_SHOWN = 6
 """Of one entry: more changed values are counted."""
+
+LINES_SHOWN = 30
+"""Of changed settings or rules, where each value has a line of its own."""
+
+LISTED = frozenset({CONFIG, RULEBOOK, STAGE})
 
 
 def run_log(
@@ -183,7 +189,7 @@ def _show(
     *,
     merged: bool,
 ) -> None:
-    """Two lines an entry: who did what to whom, and below it from what to what, and why."""
+    """Two lines an entry: who did what to whom, and below it from what to what, and why; of settings and rules a line a value."""
     for row in rows:
         when = f"{to_datetime(row['at']).astimezone(zone):%Y-%m-%d %H:%M:%S}"
         outcome = _outcome(row, outcomes, say) if merged else ""
@@ -194,8 +200,13 @@ def _show(
                 if part
             )
         )
-        told = (_change(row["old"], row["new"], zone, say), _reason(row["why"], say))
-        print_line(f"        {' | '.join(part for part in told if part)}", "dim")
+        why = _reason(row["why"], say)
+        if row["action"] in LISTED:
+            for line in (why, *_shortened(_changes(row["old"], row["new"], zone), LINES_SHOWN, say)):
+                print_line(f"        {line}", "dim")
+            continue
+        change = ", ".join(_shortened(_changes(row["old"], row["new"], zone), CHANGES_SHOWN, say))
+        print_line(f"        {' | '.join(part for part in (change, why) if part)}", "dim")
 
 
 AGAIN = " (another attempt)"
@@ -222,6 +233,9 @@ def _reason(why: str, say: Say) -> str:
         "the first run with this rulebook": say("the first run with this rulebook"),
         "other numbers": say("other numbers"),
         "other wording, the same numbers": say("other wording, the same numbers"),
+        "another hand-over, the same numbers": say("another hand-over, the same numbers"),
+        "another order, the same numbers": say("another order, the same numbers"),
+        "a person has it written again": say("a person has it written again"),
         "its time is over": say("its time is over"),
         "the connection's settings or secrets changed": say("the connection's settings or secrets changed"),
         "a person resumed it": say("a person resumed it"),
@@ -237,22 +251,26 @@ def _reason(why: str, say: Say) -> str:
     return said if plain == why else say("{why} (another attempt)", why=said)
 
 
-def _change(old: Any, new: Any, zone: ZoneInfo, say: Say) -> str:
-    """`score 40 → 62, band C → B`: what both sides name, else what there is."""
+def _changes(old: Any, new: Any, zone: ZoneInfo) -> list[str]:
+    """`score 40 → 62`, `band C → B`: what both sides name, what is new, and what is no more; digests of the whole come last."""
     before = old if isinstance(old, dict) else {} if old is None else {"": old}
     after = new if isinstance(new, dict) else {} if new is None else {"": new}
     names = [name for name in dict.fromkeys([*after, *before]) if name not in {"write", "unchanged"}]
-    parts = []
-    for name in names[:CHANGES_SHOWN]:
-        value = _plain(name, after.get(name), zone)
-        parts.append(
-            f"{name} {_plain(name, before[name], zone)} → {value}" if name in before else f"{name} {value}".strip()
-        )
-    if left := len(names) - CHANGES_SHOWN:
-        parts += [say("and {count} more", count=left)] if left > 0 else []
-    return ", ".join(parts)
+    names.sort(key=lambda name: (name in WHOLE, " " not in name))  # what rules were touched stands before their values
+    return [
+        f"{name} {_plain(name, before[name], zone)} → {_plain(name, after.get(name), zone)}"
+        if name in before
+        else f"{name} {_plain(name, after[name], zone)}".strip()
+        for name in names
+    ]
 
 
+def _shortened(changes: list[str], most: int, say: Say) -> list[str]:
+    left = len(changes) - most
+    return [*changes[:most], say("and {count} more", count=left)] if left > 0 else changes
+
+
+WHOLE = frozenset({"digest", "text"})
 MOMENTS = {name for name, field in OUTPUT_FIELDS.items() if field.type == "datetime"} | {"until"}
 DAYS = {name for name, field in OUTPUT_FIELDS.items() if field.type == "date"} | {"due"}
 

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -12,27 +13,39 @@ import typer
 from core.errors import MikomiError
 from sync.cli.entry import Config, Json, app, open_app, opened, spoken_language
 
+DEBUG_VARIABLE = "MIKOMI_DEBUG"
+PROGRAM_ERROR = 70
+"""The exit code of an error that nobody foresaw (`EX_SOFTWARE` of sysexits.h)."""
+
 
 def main() -> None:
-    """Run a command; an error that Mikomi raised on purpose is two lines and an exit code, never a traceback."""
+    """Run a command; whatever goes wrong is two lines and an exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Japanese shows escapes, not a traceback
-    opened.clear()
     try:
-        app()
+        _run()
     except MikomiError as error:
         from sync.cli.output import print_error
         from sync.texts import speaker
 
         print_error(error, speaker(spoken_language()))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say_stopped()
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception as error:
+        _tell_program_error(error)
+        sys.exit(PROGRAM_ERROR)
+    except KeyboardInterrupt:
+        _say_stopped()
+        sys.exit(130)
+
+
+def _run() -> None:
+    opened.clear()
+    try:
+        app()
     finally:
         for each in opened:
             with suppress(MikomiError):  # a database that is away is told where it was needed
@@ -44,6 +57,22 @@ def _say_stopped() -> None:
     from sync.texts import speaker
 
     print_stopped(speaker(spoken_language()))
+
+
+def _tell_program_error(error: Exception) -> None:
+    """Type and places: what standard error shows may end in a journal, and a foreign message may quote anybody's data."""
+    from sync.cli.output import print_program_error
+    from sync.log import get_log, logging_to, places
+    from sync.texts import speaker
+
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    where = f"{type(error).__name__} ({places(error.__traceback__)})"
+    print_program_error(where, f"{DEBUG_VARIABLE}=1", speaker(spoken_language()))
+    for each in opened:
+        if "loaded" in each.__dict__:
+            with suppress(MikomiError), logging_to(each.loaded):  # one that cannot be opened is no second error
+                get_log(__name__).error("ended by an error of the program", exc_info=error)
 
 
 def _show_version(asked: bool) -> None:

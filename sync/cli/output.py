@@ -56,6 +56,16 @@ def print_error(error: MikomiError, say: Say) -> None:
         sys.stderr.write(f"  {say('next: {hint}', hint=plain(error.hint))}\n")
 
 
+def print_program_error(where: str, debug: str, say: Say) -> None:
+    """What nobody foresaw: where it happened, and how to see more."""
+    hint = say(
+        "please report this line (no data is in it); with {debug} the command shows the traceback too, data included",
+        debug=debug,
+    )
+    sys.stderr.write(say("error: {message}", message=say("an error of the program: {where}", where=where)) + "\n")
+    sys.stderr.write(f"  {say('next: {hint}', hint=hint)}\n")
+
+
 def print_stopped(say: Say) -> None:
     """After Ctrl-C."""
     sys.stderr.write(say("stopped; what was done is kept, `mikomi sync` goes on from here") + "\n")

@@ -60,7 +60,7 @@ def run_resume(app: App, connection: str | None, *, field: str | None) -> int:
     settings = app.loaded.settings
     say = speaker(settings.language)
     _require_known(settings, connection)
-    with app.state() as state, state.begin(fenced=False) as transaction:
+    with app.state() as state, audit.acting(actor=audit.operator()), state.begin(fenced=False) as transaction:
         if field is not None:
             return _resume_field(transaction, settings, connection, field, say)
         _require_own_pause(transaction, connection)
@@ -96,10 +96,10 @@ def _resume_field(transaction: Any, settings: Settings, connection: str | None, 
 
     for name in [connection] if connection else list(settings.connections):
         try:
+            keep_in(transaction, f"delivered {name}", None)  # everybody's value is owed again: that is no mass change
             resume_field(transaction, name, field)
         except KeyError as error:
             raise InvalidInput(f"Mikomi has no field {field!r}", hint=", ".join(OUTPUT_FIELDS)) from error
-        keep_in(transaction, f"delivered {name}", None)  # everybody's value is owed again: that is no mass change
         print_line(say("{where}: {field} is written again with the next sync", where=name, field=field))
     return 0
 

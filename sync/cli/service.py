@@ -35,6 +35,9 @@ def show_service(
             print_finding(
                 "error", say("{count} {count:pass failed|passes in a row failed}", count=health.failures), health.error
             )
+        for job, trouble in health.troubles.items():
+            again = say("tried again at {when}", when=_time(trouble.again_at, zone))
+            print_finding("error", _describe_job(job, trouble.failures, say), trouble.error, again)
         if health.refused:
             problem = say("changed settings or rules are not in force")
             print_finding(
@@ -51,6 +54,17 @@ def show_service(
             print_finding("warning", say("reconcile"), text, "mikomi reconcile")
         else:
             print_line("  " + say("last reconciled at {when}", when=when))
+
+
+def _describe_job(job: str, failures: int, say: Say) -> str:
+    match job:
+        case "daily":
+            return say("daily scoring failed {count} {count:time|times in a row}", count=failures)
+        case "reconcile":
+            return say("reconcile failed {count} {count:time|times in a row}", count=failures)
+        case "backup":
+            return say("the backup failed {count} {count:time|times in a row}", count=failures)
+    return job
 
 
 def _time(at: Millis | None, zone: ZoneInfo) -> str:

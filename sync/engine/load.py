@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +161,30 @@ def _read_sqlite(state: State, url: URL, query: Select[Any]) -> Iterator[Any]:
     import adbc_driver_sqlite.dbapi as adbc
 
     text = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-    with state.strange_reader(), adbc.connect(str(url.database)) as source, source.cursor() as cursor:
+    with (
+        state.strange_reader(partial(through_adbc, str(url.database))),
+        adbc.connect(str(url.database)) as source,
+        source.cursor() as cursor,
+    ):
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(ROWS)})
         cursor.execute(str(text))
         yield cursor.fetch_record_batch()
+
+
+def through_adbc(path: str, change: str, count: str, values: tuple[str | int, ...]) -> int:
+    """See `sync.state.gate.Aside`. Another process that is writing is not waited for."""
+    import adbc_driver_sqlite.dbapi as adbc
+
+    try:
+        with adbc.connect(path) as connection, connection.cursor() as cursor:
+            cursor.execute(change, values)
+            cursor.execute(count, values)
+            [found] = cursor.fetchone() or (0,)
+            connection.commit()
+    except DriverError as error:
+        reason = str(error).splitlines()[0]
+        raise StateUnavailable(f"the state database cannot be used now: {reason}", hint=_HINT) from error
+    return int(found)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from sqlalchemy import select
 
 from connectors import Connector, Cursor
-from core.errors import ConnectorError, GuardStop, InvalidMapping
+from core.errors import ConnectorError, GuardStop, InvalidInput
 from core.records import DAY_MS, Fact, Millis, Tombstone
 from sync import audit
 from sync.drift import settle_shown
@@ -57,6 +57,7 @@ def reconcile(
     progress: Progress,
     clock: Callable[[], Millis] = now_ms,
     wait_seconds: float = WAIT_SECONDS,
+    before: ReconcileReport | None = None,
 ) -> ReconcileReport:
     """Hold every connection against the state.
 
@@ -64,6 +65,7 @@ def reconcile(
         name: of the hand-over in the rulebook.
         heal: put right what can be, else only say it.
         wait_seconds: for a pass that is under way.
+        before: what was found of connections that are not looked at again now: it stays in the report.
 
     Raises:
         AlreadyRunning: a pass is under way.
@@ -71,11 +73,11 @@ def reconcile(
 
     """
     run = RunReport(uuid.uuid4().hex, settings.stage, clock())
-    report = ReconcileReport(heal, run.started_at)
+    report = ReconcileReport(heal, run.started_at, systems={} if before is None else dict(before.systems))
     with audit.acting(run_id=run.run_id), state.alone(wait_seconds=wait_seconds):
         apply_pauses(state, settings, run, clock())
         for connector in connectors.values():
-            findings = report.systems.setdefault(connector.name, SystemFindings())
+            findings = report.systems[connector.name] = SystemFindings()
             if (paused := run.system(connector.name).paused) is not None:
                 findings.skipped = f"paused: {paused['reason']}"
                 continue
@@ -110,7 +112,7 @@ def _reported(
         yield
     except GuardStop as error:
         findings.error, findings.hint = error.message, error.hint
-    except (ConnectorError, InvalidMapping) as error:
+    except (ConnectorError, InvalidInput) as error:
         note_failure(state, settings, run, connector.name, error, clock())
         findings.error, findings.hint = str(error), error.hint
     finally:

@@ -16,6 +16,7 @@ from core.handover import Episode, State, task_key
 from core.records import RecordRef
 from sync import audit
 from sync.plan import STATES
+from sync.shown import shown_number
 from sync.state import outbox
 from sync.state import schema as t
 from sync.state.episodes import keep_episodes, load_episodes
@@ -25,6 +26,9 @@ from sync.state.rows import chunks, digest
 
 NUMBERS_AHEAD = 12
 """So many hand-overs beyond the last one that is known are tried for a person."""
+
+MOST_HANDOVERS = 1_000
+"""Nobody is handed over more often: where a CRM shows a higher number, no more than these are tried."""
 
 NUMBERS_OF_STRAYS = 4
 """So many are tried for every record, for a task that hangs on no record any more."""
@@ -104,9 +108,9 @@ def _episode(connection: Connection, task: FoundTask, person_id: int, known: Seq
     """The hand-over that the task's key names; where no key of this person fits, the next one."""
     refs = {*refs_of_people(connection, [person_id]), *([task.ref] if task.ref else [])}
     written = _written(connection, person_id)
-    highest = max([0, *(e.number for e in known), *(int(w.get("handover_no") or 0) for w in written)])
+    highest = max([0, *(e.number for e in known), *(shown_number(w, "handover_no") for w in written)])
     names = {name: None} | {e.name: None for e in known}
-    named = _decipher(task.key, refs, list(names), highest + NUMBERS_AHEAD)
+    named = _decipher(task.key, refs, list(names), min(highest, MOST_HANDOVERS) + NUMBERS_AHEAD)
     if named is None:
         return _nameless(task, known, name)
     record, name, number = named

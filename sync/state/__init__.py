@@ -2,21 +2,22 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from core.errors import StateError, StateUnavailable
-from sync.state.gate import gate_of
+from core.errors import StateError
+from sync.state.faults import AWAY, misfit, unavailable
+from sync.state.gate import Aside, gate_of
 from sync.state.lease import LIFE_SECONDS, Fence, hold
 from sync.state.revisions import HEAD, migrate
 
-__all__ = ["HEAD", "State", "open_state"]
+__all__ = ["HEAD", "State", "open_state", "readable_by_others"]
 
 BUSY_TIMEOUT_MS = 30_000
 
@@ -45,20 +46,27 @@ class State:
 
         Raises:
             LeaseLost: this run was overtaken; nothing was written.
-            StateUnavailable: the database went away; nothing was written.
+            StateUnavailable: the database went away, or takes nothing now; nothing was written.
+            StateError: it does not take a value; nothing was written.
 
         """
         with self._connected(self.engine) as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # writers queue here instead of failing half-way
+            fence = self._fence if fenced else None
+            moment = None
             try:
-                if fenced and self._fence is not None:
-                    self._fence.check(connection)
+                if fence is not None:
+                    fence.check(connection)
                 yield connection
+                if fence is not None and fence.is_due():  # other beats wait behind this transaction
+                    moment = fence.beat(connection)
             except BaseException:
                 connection.rollback()
                 raise
             connection.commit()
+            if fence is not None and moment is not None:
+                fence.confirmed = moment
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -109,10 +117,16 @@ class State:
             self._fence.require()
 
     @contextmanager
-    def strange_reader(self) -> Iterator[None]:
+    def strange_reader(self, aside: Aside | None = None) -> Iterator[None]:
         """While something else than this object reads the SQLite file in this process (see `sync.state.gate`)."""
-        with self._gate.stranger():
+        with self._gate.stranger(aside):
             yield
+
+    @contextmanager
+    def beside_stranger(self) -> Iterator[Aside | None]:
+        """The way through whatever else reads the SQLite file in this process, if it does; that stays so in the block."""
+        with self._gate.beside() as aside:
+            yield aside
 
     @contextmanager
     def _connected(self, engine: Engine) -> Iterator[Connection]:
@@ -130,14 +144,13 @@ class State:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """A database that went away in the middle is said so, in our words."""
+        """A database that went away in the middle, or that does not take a value, is said so, in our words."""
         try:
             yield
-        except (OperationalError, InterfaceError) as error:
-            raise StateUnavailable(
-                f"the state database cannot be used now: {error.orig}",
-                hint="free space or start the database again, then repeat the command: nothing is half-done",
-            ) from error
+        except AWAY as error:
+            raise unavailable(error) from error
+        except DataError as error:
+            raise misfit(error) from None  # the driver's own words quote the value
 
     def close(self) -> None:
         self.engine.dispose()
@@ -174,7 +187,7 @@ def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> Stat
             raise StateError(f"the state cannot be opened: {error}", hint="check `state:` in mikomi.yaml") from error
     try:
         migrate(engine, keep_copy=keep_copy)
-    except OperationalError as error:
+    except (OperationalError, InternalError) as error:
         hint = "check `state:` in mikomi.yaml"
         if parsed.get_backend_name() == "postgresql":
             hint = "see whether the database server runs and can be reached; check `state:` in the settings, or MIKOMI_STATE"
@@ -219,9 +232,21 @@ def _engine(url: str) -> Engine:
 
 
 def _keep_private(path: Path) -> None:
-    """The file holds personal data: it is created readable by its owner only."""
+    """The file holds personal data: it is created readable by its owner only, and one that others may read is narrowed.
+
+    A file of another owner stays as it is; `mikomi doctor` warns of it.
+    """
     if not path.exists():
         path.touch(mode=0o600)
+    for file in readable_by_others(path):
+        with suppress(PermissionError):
+            file.chmod(0o600)
+
+
+def readable_by_others(path: Path) -> list[Path]:
+    """What belongs to an SQLite database and is open to more people than its owner."""
+    files = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
+    return [file for file in files if file.exists() and file.stat().st_mode & 0o077]
 
 
 def now_ms() -> int:

@@ -5,13 +5,18 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from core.records import RecordRef
+from core.records import Millis, RecordRef
 from sync.state import schema as t
 from sync.state.kept import keep_in
 from sync.state.rows import select_at, upsert
 
 LIMIT = 3
 """A field that was changed so often on a record is left alone there; on so many records, in the whole connection."""
+
+WITHIN_MS = 14 * 86_400_000
+"""A change belongs to the same quarrel if it comes so soon after the one before. A native sync that overwrites a field does it
+within minutes, a workflow or a nightly import within a day, a weekly one within a week: each comes round twice in this time.
+A person's slip of the hand now and then does not, and never adds up to a field that is left alone."""
 
 _PREFIX = "contested "
 
@@ -35,12 +40,11 @@ def left_alone(connection: Connection) -> dict[str, frozenset[str]]:
     return {name.removeprefix(_PREFIX): frozenset(value) for name, value in rows}
 
 
-def leave_alone(connection: Connection) -> dict[str, frozenset[str]]:
-    """Leave fields alone on a side where that many records contest them. The new ones, by connection."""
+def leave_alone(connection: Connection, *, now: Millis) -> dict[str, frozenset[str]]:
+    """Leave fields alone on a side where that many records contest them at the same time. The new ones, by connection."""
     c = t.contested.c
-    counted = (
-        select(c.system, c.field).where(c.times >= LIMIT).group_by(c.system, c.field).having(func.count() >= LIMIT)
-    )
+    current = (c.times >= LIMIT, c.at >= now - WITHIN_MS)
+    counted = select(c.system, c.field).where(*current).group_by(c.system, c.field).having(func.count() >= LIMIT)
     known = left_alone(connection)
     fresh: dict[str, set[str]] = {}
     for system, field in connection.execute(counted):

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
 from core.records import Millis
+from sync.state import outbox
 from sync.state import schema as t
 from sync.state.outbox import CANCELLED, INTERRUPTED, TASK, Entry, to_entry
 from sync.state.rows import chunks
 
-GONE = "gone"
-"""The code of tasks whose record is gone for good: no day makes it come back."""
+GONE = outbox.GONE
+"""The code of what ended because its record is gone: it is not tried again day after day."""
 
 _LETTERS = "bcdfghjkmnpqrstvwxyz"  # no vowels, no l: never a word, never `all`
 _TRACES = (

@@ -4,14 +4,22 @@ The engine reads SQLite through ADBC, which brings a SQLite library of its own. 
 other's locks (POSIX locks belong to the process, and closing any handle drops them all): the one that closes last believes
 itself alone and removes the write-ahead log under the other. So whoever opens the file with another library first waits
 until no connection of ours is in use, has those that are kept for reuse closed, and ours wait for it. Other processes are not concerned: their locks are seen.
+
+What cannot wait (a lease's beat) goes through the stranger's own library meanwhile: `beside`.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from weakref import WeakSet, WeakValueDictionary
 
 from sqlalchemy import Engine
+
+Aside = Callable[[str, str, tuple[str | int, ...]], int]
+"""Carries out a change and then a count, both with these values, in one transaction of their own; the count.
+
+Raises StateUnavailable where that cannot be done now.
+"""
 
 
 class Gate:
@@ -21,6 +29,8 @@ class Gate:
         self._changed = threading.Condition()
         self._ours = 0
         self._stranger = False
+        self._aside: Aside | None = None  # while ours are closed and a stranger's library may have the file open
+        self._guests = 0
         self._engines: WeakSet[Engine] = WeakSet()
 
     def keep(self, engine: Engine) -> None:
@@ -42,18 +52,46 @@ class Gate:
                 self._changed.notify_all()
 
     @contextmanager
-    def stranger(self) -> Iterator[None]:
-        """While another library has the file open. Never inside `ours`: it would wait for itself."""
+    def stranger(self, aside: Aside | None = None) -> Iterator[None]:
+        """While another library has the file open. Never inside `ours`: it would wait for itself.
+
+        Args:
+            aside: how what cannot wait goes through that library meanwhile; without it that waits too.
+
+        """
         with self._changed:
             self._changed.wait_for(lambda: not self._stranger and not self._ours)
             self._stranger = True
         try:
             for engine in list(self._engines):
                 engine.dispose()
+            with self._changed:
+                self._aside = aside
+                self._changed.notify_all()
             yield
         finally:
             with self._changed:
+                self._aside = None
+                self._changed.wait_for(lambda: not self._guests)
                 self._stranger = False
+                self._changed.notify_all()
+
+    @contextmanager
+    def beside(self) -> Iterator[Aside | None]:
+        """The way through the stranger that has the file open, who stays until the block ends; None where there is no stranger,
+        and none comes before.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._aside is not None or not self._stranger)
+            aside = self._aside
+            self._guests += aside is not None
+            self._ours += aside is None
+        try:
+            yield aside
+        finally:
+            with self._changed:
+                self._guests -= aside is not None
+                self._ours -= aside is None
                 self._changed.notify_all()
 
 

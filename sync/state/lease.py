@@ -4,6 +4,9 @@ A lease is a row: its holder, a fencing token that only ever grows, and a beat t
 never compared: who waits watches by its own monotonic clock whether the beat moves, and takes over when it stood still for
 the lease's life; at once where the holder was a process of this very machine that is gone. Every writing transaction of a
 run reads the row with its own token (`Fence.check`): a holder that was paused and overtaken cannot commit.
+
+A beat waits behind a long transaction of its own run, so such a transaction beats itself before it commits. While another
+library streams the SQLite file (`sync.state.gate`), beats go through that library.
 """
 
 import os
@@ -16,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Update, select, update
 
 from core.errors import AlreadyRunning, LeaseLost, StateError
 from sync.state import schema as t
+from sync.state.gate import Aside
 from sync.state.rows import insert_new
 
 if TYPE_CHECKING:
@@ -42,12 +46,18 @@ def _elapsed() -> float:
 
 @dataclass(slots=True)
 class Fence:
-    """What a holder shows at every commit, and asks before every request that changes something outside."""
+    """What a holder shows at every commit, and asks before every request that changes something outside.
+
+    Attributes:
+        confirmed: nobody takes over before the lease's life has passed since this moment.
+        lost: somebody has taken over.
+    """
 
     name: str
     token: int
     life_seconds: float = LIFE_SECONDS
     confirmed: float = field(default_factory=_elapsed)
+    lost: bool = False
 
     def check(self, connection: Connection) -> None:
         """Hold the row, so that nobody takes over before this transaction has ended.
@@ -61,16 +71,31 @@ class Fence:
             row = row.with_for_update(read=True)
         found = connection.execute(row).one_or_none()
         if found is None or found.token != self.token or found.holder is None:
+            self.lost = True
             raise LeaseLost(self.name)
+
+    def beat(self, connection: Connection) -> float | None:
+        """Move the beat, as part of a transaction; what to take for `confirmed` once it is committed. None: overtaken.
+
+        Others see the beat when it is committed, not before, and count the lease's life from when they see it. A moment that
+        lies before the commit is therefore a safe one to count from here, also where the statement had to wait.
+        """
+        if connection.execute(_beat(self.name, self.token)).rowcount != 1:
+            return None
+        return _elapsed()
+
+    def is_due(self) -> bool:
+        """Whether the beats behind this run's own transactions have stood still for longer than they should."""
+        return _elapsed() - self.confirmed >= _beat_seconds(self.life_seconds)
 
     def require(self) -> None:
         """Whether we may still act outside: nobody can have taken over since the last beat that was confirmed.
 
         Raises:
-            LeaseLost: this process stood still for longer than the lease lives.
+            LeaseLost: this process stood still for longer than the lease lives, or was overtaken.
 
         """
-        if _elapsed() - self.confirmed >= self.life_seconds:
+        if self.lost or _elapsed() - self.confirmed >= self.life_seconds:
             raise LeaseLost(self.name)
 
 
@@ -87,7 +112,7 @@ def hold(
         AlreadyRunning: the holder lives, and waiting has ended.
 
     """
-    fence = Fence(name, _take(state, name, wait_seconds, life_seconds), life_seconds)
+    fence = _take(state, name, wait_seconds, life_seconds)
     stop = threading.Event()
     beating = threading.Thread(target=_keep_beating, args=(state, fence, stop), name=f"lease {name}", daemon=True)
     beating.start()
@@ -109,21 +134,25 @@ def this_machine() -> str:
     return f"{socket.gethostname()[:60]}/{_boot()}"
 
 
-def _take(state: "State", name: str, wait_seconds: float, life_seconds: float) -> int:
-    """The fencing token of a lease that is ours now."""
+def _take(state: "State", name: str, wait_seconds: float, life_seconds: float) -> Fence:
+    """The fence of a lease that is ours now."""
     began = moved = _elapsed()
     seen: tuple[str | None, int, int] | None = None
     lives = False
     while True:
+        fence = None
         with state.begin(fenced=False) as connection:
             insert_new(connection, t.lease, [{"name": name, "holder": None, "token": 0, "beats": 0}])
             row = connection.execute(select(t.lease).where(t.lease.c.name == name)).mappings().one()
             found = (row["holder"], row["token"], row["beats"])
             if found != seen:
                 lives, moved, seen = seen is not None, _elapsed(), found
-            free = row["holder"] is None or _is_gone(row["holder"]) or _elapsed() - moved >= life_seconds
+            gone = row["holder"] is None or _is_gone(row["holder"], one_machine=connection.dialect.name == "sqlite")
+            free = gone or _elapsed() - moved >= life_seconds
             if free and _swap(connection, name, found):
-                return int(row["token"]) + 1
+                fence = Fence(name, int(row["token"]) + 1, life_seconds)  # its time runs from before the commit
+        if fence is not None:
+            return fence
         if lives and not free and _elapsed() - began >= wait_seconds:
             raise AlreadyRunning(
                 f"{name} is running already ({_describe(seen[0])})", hint="wait until it has ended; nothing was touched"
@@ -141,17 +170,41 @@ def _swap(connection: Connection, name: str, found: tuple[str | None, int, int])
 
 
 def _keep_beating(state: "State", fence: Fence, stop: threading.Event) -> None:
-    own = (t.lease.c.name == fence.name, t.lease.c.token == fence.token)
-    while not stop.wait(min(BEAT_SECONDS, fence.life_seconds / 4)):
-        sent = _elapsed()
+    while not stop.wait(_beat_seconds(fence.life_seconds)):
         try:
-            with state.begin(fenced=False) as connection:
-                done = connection.execute(update(t.lease).where(*own).values(beats=t.lease.c.beats + 1)).rowcount
+            with state.beside_stranger() as stranger:
+                moment = _beat_alone(state, fence) if stranger is None else _beat_through(stranger, fence)
         except StateError:
             continue  # the database is away for now: without a confirmation the fence closes by itself
-        if done != 1:
+        if moment is None:
+            fence.lost = True
             return
-        fence.confirmed = sent
+        fence.confirmed = moment
+
+
+def _beat_alone(state: "State", fence: Fence) -> float | None:
+    with state.begin(fenced=False) as connection:
+        return fence.beat(connection)
+
+
+def _beat_through(stranger: Aside, fence: Fence) -> float | None:
+    """A beat through the library that has the SQLite file open now: the same one sees its own locks."""
+    moment = _elapsed()
+    found = stranger(
+        "UPDATE lease SET beats = beats + 1 WHERE name = ? AND token = ?",
+        "SELECT count(*) FROM lease WHERE name = ? AND token = ?",
+        (fence.name, fence.token),
+    )
+    return moment if found else None
+
+
+def _beat(name: str, token: int) -> Update:
+    own = (t.lease.c.name == name, t.lease.c.token == token)
+    return update(t.lease).where(*own).values(beats=t.lease.c.beats + 1)
+
+
+def _beat_seconds(life_seconds: float) -> float:
+    return min(BEAT_SECONDS, life_seconds / 4)
 
 
 def _release(state: "State", fence: Fence) -> None:
@@ -163,13 +216,20 @@ def _release(state: "State", fence: Fence) -> None:
         return  # others see that this process is gone, or wait the lease's life
 
 
-def _is_gone(holder: str) -> bool:
-    """Whether the holder was a process of this machine that has ended; False where that cannot be known."""
+def _is_gone(holder: str, *, one_machine: bool) -> bool:
+    """Whether the holder was a process of this machine that has ended; False where that cannot be known.
+
+    Args:
+        one_machine: whoever uses the database runs on the machine that has its file. Where it is a server, a machine of the
+            same name that was started at another moment may be another machine, also one with the same `/etc/machine-id`
+            (a cloned disk, a container image): it is waited for.
+
+    """
     host, boot, space, pid, started = holder.split("/")
     if host != socket.gethostname()[:60] or not boot:
         return False
     if boot != _boot():
-        return True  # the machine was started anew since
+        return one_machine  # started anew since
     if space != _space():
         return False
     return not _exists(int(pid)) if not _read(f"/proc/{pid}/stat") else _started(int(pid)) != started

@@ -13,11 +13,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, func, or_, select, update
 
 from core.errors import StateError
 from core.records import Millis, RecordRef, Value
 from sync.state import schema as t
+from sync.state.episodes import withdraw_offers
+from sync.state.kept import get_kept_in
 from sync.state.mirror.people import expect_shown
 from sync.state.rows import chunks, digest, select_at, upsert
 
@@ -27,6 +29,12 @@ VOLATILE = frozenset({"scored_at", "score_version"})
 """Fields that are written only together with others: alone they are no change."""
 
 CANCELLED, INTERRUPTED = "cancelled", "interrupted"
+GONE = "gone"
+"""The code of what ended because its record is gone: no day makes it pass, only the record's return."""
+
+RESTORED = "restored"
+"""The kept fact that a backup took this state's place; its `known` are the CRMs whose tasks were compared with it since."""
+
 _OPEN = ("new", "unknown")
 
 
@@ -100,14 +108,19 @@ def want_task(
 ) -> bool:
     """Owe one task under `key`; False if that key was ever owed before.
 
-    One that was taken back before it was made (its record was deleted, and came out of the bin) is owed again; whether it
-    was made after all is looked for first.
+    One that ended because its record was deleted is owed again (the record came out of the bin, or the person lives on in
+    another); whether it was made after all is looked for first.
     """
     before = connection.execute(select(t.outbox).where(t.outbox.c.key == key)).mappings().first()
     if before is not None:
-        if before["state"] != "cancelled" or before["code"] != "gone" or before["crm_id"] is not None:
+        this = t.outbox.c.outbox_id == before["outbox_id"]
+        if before["state"] not in {"cancelled", "dead"} or before["code"] != GONE or before["crm_id"] is not None:
+            connection.execute(update(t.outbox).where(this).values(person_id=person_id))
             return False
         again = {
+            "system": ref.system,
+            "kind": ref.kind,
+            "id": ref.id,
             "state": "unknown",
             "code": INTERRUPTED,
             "message": "taken back once",
@@ -118,7 +131,7 @@ def want_task(
             "due_at": now,
             "done_at": None,
         }
-        connection.execute(update(t.outbox).where(t.outbox.c.outbox_id == before["outbox_id"]).values(**again))
+        connection.execute(update(t.outbox).where(this).values(**again))
         return True
     connection.execute(
         t.outbox.insert().values(
@@ -128,7 +141,7 @@ def want_task(
             id=ref.id,
             person_id=person_id,
             key=key,
-            state="new",
+            state="unknown" if _is_doubted(connection, ref.system) else "new",
             version=1,
             payload=dict(payload),
             digest=digest(payload),
@@ -138,6 +151,12 @@ def want_task(
         )
     )
     return True
+
+
+def _is_doubted(connection: Connection, system: str) -> bool:
+    """Whether the CRM may have a task of this key that the state has forgotten: then it is looked for first."""
+    kept = get_kept_in(connection, RESTORED)
+    return kept is not None and system not in kept["known"]
 
 
 def claim(
@@ -308,29 +327,47 @@ def settle_dead(
 def cancel_tasks(connection: Connection, person_id: int, *, reason: str, now: Millis) -> int:
     """Take back the tasks of a person that were not sent yet; how many.
 
-    One that may have been made is left to be looked for, and is not made if it was not.
+    One that may have been made is left to be looked for, and is not made if it was not. What is gone is owed to nobody.
     """
-    own = (t.outbox.c.person_id == person_id, t.outbox.c.effect == TASK)
+    box = t.outbox.c
+    own = (box.person_id == person_id, box.effect == TASK)
+    dead = (box.state == "dead") & (func.coalesce(box.code, "") != GONE)
+    doubtful = (box.state == "unknown") | (dead & box.hold_until.is_not(None))
     said = {"code": CANCELLED, "message": reason}
-    connection.execute(update(t.outbox).where(*own, t.outbox.c.state == "unknown").values(**said))
-    where = (*own, t.outbox.c.state.in_(("new", "dead")))
-    return connection.execute(update(t.outbox).where(*where).values(state="cancelled", done_at=now, **said)).rowcount
+    connection.execute(update(t.outbox).where(*own, doubtful).values(state="unknown", done_at=None, **said))
+    unsent = (box.state == "new") | dead
+    taken_back = update(t.outbox).where(*own, unsent).values(state="cancelled", done_at=now, **said)
+    return connection.execute(taken_back).rowcount
 
 
-def take_back(connection: Connection, ref: RecordRef, *, reason: str, now: Millis) -> int:
-    """Take back the tasks of one record that were certainly not made; how many."""
-    where = (
-        t.outbox.c.effect == TASK,
-        *_at(ref),
-        t.outbox.c.state.in_(("new", "dead")),
-        t.outbox.c.hold_until.is_(None),
-    )
+def cancel_gone(connection: Connection, ref: RecordRef, *, now: Millis) -> None:
+    """The record was deleted: nothing is owed to it any more, and whoever lives on in another is offered there."""
+    unsent = (*_at(ref), t.outbox.c.state == "new")
+    withdraw_offers(connection, *unsent)
+    said = {"code": GONE, "message": "the record was deleted"}
+    connection.execute(update(t.outbox).where(*unsent).values(state="cancelled", done_at=now, **said))
+
+
+def take_back(connection: Connection, entry: Entry, *, reason: str, now: Millis) -> bool:
+    """Take back one task, if it was certainly not made; whether it was."""
+    box = t.outbox.c
+    where = (box.outbox_id == entry.outbox_id, box.state.in_(("new", "dead")), box.hold_until.is_(None))
     values = {"state": "cancelled", "done_at": now, "code": CANCELLED, "message": reason}
-    return connection.execute(update(t.outbox).where(*where).values(**values)).rowcount
+    return connection.execute(update(t.outbox).where(*where).values(**values)).rowcount == 1
+
+
+def tasks_of(connection: Connection, people: Iterable[int]) -> list[Entry]:
+    """Every task that these people were ever owed."""
+    box = t.outbox.c
+    found: list[Entry] = []
+    for part in chunks(people):
+        rows = connection.execute(select(t.outbox).where(box.effect == TASK, box.person_id.in_(part)))
+        found += [to_entry(row) for row in rows.mappings()]
+    return found
 
 
 def retarget(connection: Connection, entry: Entry, ref: RecordRef, *, now: Millis) -> None:
-    """The record lives on elsewhere: the same task, under the same key, goes to the survivor."""
+    """The record lives on elsewhere: the same task, under the same key, goes to the survivor. Its version counts this."""
     connection.execute(
         update(t.outbox)
         .where(t.outbox.c.outbox_id == entry.outbox_id)
@@ -349,13 +386,18 @@ def retarget(connection: Connection, entry: Entry, ref: RecordRef, *, now: Milli
 def withhold(connection: Connection, entries: Sequence[Entry], names: Collection[str]) -> list[Entry]:
     """Field rows as they may be sent now: whose task is not in the CRM yet must not be shown as handed over.
 
+    A task whose record is gone is not waited for once its person was planned without it: then nothing says any more that
+    they are handed over.
     A number that a record shows counts as proof of a task, also for whoever has lost this state.
     """
     people = {entry.person_id for entry in entries}
     box = t.outbox.c
     waiting: set[int] = set()
     for part in chunks(people):
-        open_tasks = (box.effect == TASK, box.state.in_((*_OPEN, "dead")), box.person_id.in_(part))
+        unplanned = select(t.person.c.person_id).where(t.person.c.person_id == box.person_id, t.person.c.dirty).exists()
+        gone = (func.coalesce(box.code, "") == GONE) & box.state.in_(("dead", "cancelled"))
+        coming = or_(box.state.in_((*_OPEN, "dead")) & ~gone, gone & unplanned)
+        open_tasks = (box.effect == TASK, coming, box.person_id.in_(part))
         waiting |= set(connection.execute(select(box.person_id).where(*open_tasks)).scalars())
     found = []
     for entry in entries:

@@ -11,6 +11,7 @@ from connectors.budget import Budget
 from connectors.calls import Calls, Effect, Pace, Policy
 from core.errors import (
     ConnectorError,
+    LeaseLost,
     OutcomeUnknown,
     QuotaExhausted,
     RateLimited,
@@ -285,3 +286,78 @@ def test_named_paces_apply_to_their_calls_only() -> None:
     for _ in range(2):
         calls.run("search", Script("yes"), paces=("search",))
     assert clock.sleeps == [2]
+
+
+# --- whether this process may still act ------------------------------------------------------------------------------
+
+
+class Leave:
+    """Given until it is taken away."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self.asked = 0
+
+    def __call__(self) -> None:
+        self.asked += 1
+        if self.taken:
+            raise LeaseLost("sync")
+
+
+class Interrupted(StillClock):
+    """Something happens during every sleep."""
+
+    def __init__(self, happens: Callable[["Interrupted"], None]) -> None:
+        super().__init__()
+        self._happens = happens
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self._happens(self)
+
+
+def overtaken(leave: Leave) -> Interrupted:
+    return Interrupted(lambda _clock: setattr(leave, "taken", True))
+
+
+def stopped() -> Interrupted:
+    """The process stands still for twenty minutes."""
+    return Interrupted(lambda clock: setattr(clock, "seconds", clock.seconds + 1200))
+
+
+@pytest.mark.parametrize("effect", ["once", "repeatable"])
+def test_leave_is_asked_before_each_attempt_to_write(effect: Effect) -> None:
+    """Another runner took over while the call waited for its next attempt: there is none."""
+    leave = Leave()
+    calls = make(overtaken(leave), allowed=leave)
+    script = Script(RateLimited("slow down", retry_after=100), "second effect")
+    with pytest.raises(LeaseLost):
+        calls.run("tasks", script, kind="write", effect=effect)
+    assert script.outcomes == ["second effect"]
+    assert (leave.asked, calls.counts.write) == (2, 1)
+
+
+def test_leave_is_asked_after_the_wait_for_the_pace_and_never_for_reading() -> None:
+    leave = Leave()
+    clock = overtaken(leave)
+    calls = make(clock, allowed=leave, paces={"search": Pace(clock, calls=1, seconds=10.0)})
+    calls.run("things", Script("read"), paces=("search",))
+    assert leave.asked == 0
+    with pytest.raises(LeaseLost):
+        calls.run("tasks", Script("never"), kind="write", effect="once", paces=("search",))
+
+
+def test_an_attempt_that_would_begin_after_the_calls_time_is_not_made() -> None:
+    """The process was stopped while it waited: a create that nobody expects any more must not leave now."""
+    calls = make(stopped(), policy=Policy(budget_seconds=180))
+    script = Script(RateLimited("slow down", retry_after=10), "second effect")
+    with pytest.raises(Transient, match="time was over"):
+        calls.run("tasks", script, kind="write", effect="once")
+    assert script.outcomes == ["second effect"]
+    assert calls.counts.write == 1
+
+
+def test_a_lost_answer_stays_lost_where_there_was_no_time_for_another_attempt() -> None:
+    calls = make(stopped(), policy=Policy(budget_seconds=180))
+    with pytest.raises(OutcomeUnknown):
+        calls.run("fields", Script(OutcomeUnknown("lost"), "never"), kind="write", effect="repeatable")

@@ -10,6 +10,7 @@ import pytest
 from connectors.fields import OUTPUT_FIELDS
 from connectors.protocol import Connector, Cursor, FieldWrite, Page, TaskWrite, WriteResult
 from core.errors import Gone, Rejected, Transient, Unauthorized, Unexpected
+from core.handover import task_key
 from core.records import Activity, ActivityRow, Deal, DealRole, Fact, Record, RecordRef, Tombstone, Value
 
 DAY = 20_000
@@ -401,33 +402,34 @@ class ConnectorContract:
         list(connector.apply_setup())
         first, second = crm.add_people(2)
         crm.log_call(first)  # a task of theirs, in some CRMs
-        wanted = {"mk1-one": first, "mk1-two": second, "mk1-never": first}
+        one, two, never = (task_key("crm", ref, "sales", n) for ref, n in ((first, 1), (second, 1), (first, 2)))
+        wanted = {one: first, two: second, never: first}
         assert dict(connector.find_tasks(wanted)) == {}
-        made = {key: self._task(connector, crm, wanted[key], key).crm_id for key in ("mk1-one", "mk1-two")}
+        made = {key: self._task(connector, crm, wanted[key], key).crm_id for key in (one, two)}
         found = connector.find_tasks(wanted)
         assert {key: [task.crm_id for task in tasks] for key, tasks in found.items()} == {
             k: [v] for k, v in made.items()
         }
-        assert [(task.key, task.ref) for tasks in found.values() for task in tasks] == [
-            ("mk1-one", first),
-            ("mk1-two", second),
-        ]
+        hanging = {task.key: task.ref for tasks in found.values() for task in tasks}
+        assert hanging == {one: first, two: second}
         for task in (task for tasks in found.values() for task in tasks):
             assert not task.deleted
             assert not task.touched
             assert abs(task.created_at - connector.now()) < 60_000
+        self._task(connector, crm, first, "mk1-" + "x9" * 30)  # somebody wrote behind our prefix
         assert {task.key: task.crm_id for task in connector.our_tasks()} == made
 
     def test_a_task_that_is_removed_is_found_deleted(self, crm: PracticeCrm) -> None:
         connector = crm.connect()
         list(connector.apply_setup())
         [ref] = crm.add_people(1)
-        made = self._task(connector, crm, ref, "mk1-gone")
+        key = task_key("crm", ref, "sales", 1)
+        made = self._task(connector, crm, ref, key)
         assert made.crm_id is not None
         for _ in range(2):
             connector.remove_task(made.crm_id)
-        assert crm.task_keys() in ([], ["mk1-gone"])  # a CRM may still show its bin
-        [found] = connector.find_tasks({"mk1-gone": ref})["mk1-gone"]
+        assert crm.task_keys() in ([], [key])  # a CRM may still show its bin
+        [found] = connector.find_tasks({key: ref})[key]
         assert (found.crm_id, found.deleted) == (made.crm_id, True)
         assert [task.deleted for task in connector.our_tasks()] == [True]
 

@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PLANTED = {
     "an address as a value": "log_unredacted(canary.ADDRESS)",
     "a name as an event": "get_log('sync.x').error('call of ' + canary.NAME)",
+    "a name in a line for information": "get_log('sync.x').info('call of ' + canary.NAME)",
+    "a name in a line for debugging": "logging.getLogger('connectors.x').debug('call of ' + canary.NAME)",
+    "somebody of a sandbox": "log_somebody_of_a_sandbox()",
+    "a company of a sandbox": "log_a_company_of_a_sandbox()",
     "a token in a connector's message": "logging.getLogger('connectors.x').warning('token ' + canary.NAME)",
     "a name in a report": "store(RunReport('r', 'all', 0, systems={'hubspot': SystemReport(error=canary.NAME)}))",
     "any address in a report": "store(RunReport('r', 'all', 0, systems={'hubspot': SystemReport(error='a.b@c.example')}))",
@@ -45,6 +49,21 @@ def store(report):
     from sync.state import open_state
     cycle = Cycle(open_state("sqlite://"), None, None, {})
     cycle._store(report, "ok")
+
+
+def log_somebody_of_a_sandbox():
+    from sandbox import Sandbox
+    with Sandbox(people=30, seed=9) as box:
+        rows = box.salesforce_app.org.store.rows('SELECT FirstName, LastName FROM "Lead"')
+    names = [row["LastName"] + " " + row["FirstName"] for row in rows if row["FirstName"]]
+    get_log("sync.x").info("call of " + max(names, key=len))
+
+
+def log_a_company_of_a_sandbox():
+    from sandbox import Sandbox
+    with Sandbox(people=30, seed=9) as box:
+        rows = box.salesforce_app.org.store.rows('SELECT Name FROM "Account"')
+    get_log("sync.x").warning("call of " + max((row["Name"] for row in rows), key=len))
 
 
 def box_token_to_stderr():

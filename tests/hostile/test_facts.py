@@ -19,7 +19,7 @@ from connectors.salesforce.facts import Translator
 from connectors.salesforce.read import flatten
 from connectors.soundness import LONGEST_TEXT, UNREADABLE, check
 from connectors.values import LocalDays, clean_email, clean_text, to_number
-from core.records import Consent, Fact, Record, RecordRef
+from core.records import ActivityRow, Consent, Fact, Record, RecordRef, Tombstone
 from sync.state import State, open_state
 from sync.state.mirror import store
 from tests.connectors.hubspot.practice import ZONE
@@ -127,6 +127,10 @@ SALESFORCE: dict[str, dict[str, Any]] = {
         "EndDateTime": SF, "ActivityDate": "2026-04-30", "DurationInMinutes": 30, "IsAllDayEvent": False,
         "IsChild": False, "IsRecurrence": False, "ActivityDateTime": SF,
     },
+    "CampaignMember": {
+        "Id": "00v000000000001AAA", "LeadId": "00Q000000000001AAA", "ContactId": None, "Status": "Attended",
+        "Campaign": {"Name": "春のウェビナー", "Type": "Webinar"}, "FirstRespondedDate": "2026-05-01",
+    },
     "User": {"Id": "005000000000001AAA", "Name": "営業 花子", "Email": "rep@seller.example", "IsActive": True},
     "Opportunity": {
         "Id": "006000000000001AAA", "StageName": "Closed Won", "IsClosed": True, "IsWon": True, "Amount": 5.0,
@@ -185,7 +189,7 @@ def salesforce_facts(name: str, row: dict[str, Any], problems: Counter[str]) -> 
 
     mapper = Translator("salesforce", layout(), LocalDays(TOKYO), problem, "JPY").mapper(name)
     try:
-        fact = mapper(flatten(row, ()))
+        fact = mapper(flatten(row, ("Campaign.Name", "Campaign.Type")))
         return [] if fact is None else [check(fact, problem)]
     except UNREADABLE:
         problem(f"{name} row")
@@ -217,7 +221,40 @@ def test_any_hubspot_row_is_a_sound_fact_or_counted(state: State, row: tuple[str
 @given(poisoned(SALESFORCE))
 def test_any_salesforce_row_is_a_sound_fact_or_counted(state: State, row: tuple[str, dict[str, Any]]) -> None:
     problems: Counter[str] = Counter()
-    keep(state, salesforce_facts(*row, problems))
+    facts = salesforce_facts(*row, problems)
+    _, values = row
+    assert facts or problems
+    who = [values[field] for field in ("WhoId", "ContactId", "LeadId") if values.get(field)]
+    if not all(map(is_salesforce_id, who)) and not any(isinstance(fact, Tombstone) for fact in facts):
+        assert problems
+    keep(state, facts)
+
+
+def is_salesforce_id(value: object) -> bool:
+    return isinstance(value, str) and len(value) in {15, 18} and value.isascii() and value.isalnum()
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("Task", "WhoId"), ("Event", "WhoId"), ("CampaignMember", "LeadId"), ("CampaignMember", "ContactId")],
+)
+@pytest.mark.parametrize(
+    "who", ["x", "\0", "00Q' OR Id != '", "=cmd|' /C calc'!A0", "00Q000000000001AAA\n", LONG, True, ["x"]]
+)
+def test_an_activity_of_somebody_unreadable_is_counted(name: str, field: str, who: object, state: State) -> None:
+    problems: Counter[str] = Counter()
+    facts = salesforce_facts(name, {**SALESFORCE[name], field: who}, problems)
+    assert set(problems) <= {f"{name}.{field}", f"{name} row"}
+    assert problems
+    keep(state, facts)
+
+
+@pytest.mark.parametrize("who", [None, "", "001000000000001AAA"])
+def test_a_task_of_nobody_or_of_a_company_is_nobodys_mistake(who: str | None, state: State) -> None:
+    problems: Counter[str] = Counter()
+    (fact,) = salesforce_facts("Task", {**SALESFORCE["Task"], "WhoId": who}, problems)
+    assert isinstance(fact, ActivityRow)
+    assert (fact.activities, problems) == ((), {})
 
 
 @pytest.mark.parametrize("name", HUBSPOT)

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 import threading
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ PERSONAL = [
     "(03) 5550-0147",
     "09012345678",
     "a＠b.example",
+    "taro%40x.example",
+    "taro%2540x.example",
+    "ｔａｒｏ＠ｘ．ｅｘａｍｐｌｅ",
+    "０３ー１２３４ー５６７８",
+    "０９０１２３４５６７８",
+]
+GLUED = [
+    "ＴＥＬ０３ー１２３４ー５６７８",
+    "TEL03-1234-5678",
+    "電話03-1234-5678まで",
+    "携帯０９０１２３４５６７８へ",
+    "phone+81 90-1234-5678",
+    "/search?email=taro%40x.example&limit=1",
+    "宛先ｔａｒｏ＠ｘ．ｅｘａｍｐｌｅ",
 ]
 
 
@@ -110,6 +125,12 @@ def test_what_looks_like_a_secret_or_an_address_is_blotted_out(text: str, lines:
         assert core[:12] not in shown
 
 
+@pytest.mark.parametrize("text", GLUED)
+def test_what_stands_close_to_words_is_blotted_out_too(text: str) -> None:
+    found = unicodedata.normalize("NFKC", redact(text))
+    assert not re.search(r"\d{4}|taro", found), found
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -121,6 +142,8 @@ def test_what_looks_like_a_secret_or_an_address_is_blotted_out(text: str, lines:
         "crm.objects.contacts.read",
         "sync/cycle.py:91 < sync/cli/cycle.py:40",
         "hubspot/contact/100000000123",
+        "salesforce/contact/003XX0123456789",
+        "correlation c3e1a2b0-8456-4123-8123-0123456789ab",
     ],
 )
 def test_what_an_operator_needs_is_left(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,104 @@ def test_changed_rules_are_named(state: State) -> None:
     assert noted["old"]["digest"] != noted["new"]["digest"]
 
 
+def note_rules(state: State, change: Callable[[Any], object]) -> dict[str, Any]:
+    """What is noted where a rulebook was in force and is changed."""
+    document: Any = read_source(RULES).value
+    note_changes(state, settings_with(), load_rulebook(RULES, source="rulebook.yaml"))
+    before = len(rows(state))
+    change(document)
+    text = yaml.safe_dump(document, allow_unicode=True)
+    note_changes(state, settings_with(), load_rulebook(text, source="rulebook.yaml"))
+    [noted] = rows(state)[before:]
+    return noted
+
+
+def a_rule(document: Any, name: str) -> Any:
+    return next(rule for rule in document["rules"] if rule["id"] == name)
+
+
+def values(noted: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """From what to what, without the digests and lists that name the whole."""
+    keys = [key for key in {*noted["old"], *noted["new"]} if key not in {"digest", "text"} and " " not in key]
+    return {key: (noted["old"].get(key), noted["new"].get(key)) for key in keys}
+
+
+NUMBERS, HANDOVER, WORDING = (
+    "other numbers",
+    "another hand-over, the same numbers",
+    "other wording, the same numbers",
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "changed", "why"),
+    [
+        (
+            lambda d: a_rule(d, "decision-maker").update(points=7.5),
+            {"rules.decision-maker.points": (20, "7.5")},
+            NUMBERS,
+        ),
+        (lambda d: d["bands"]["A"].update(total=85), {"bands.A.total": (80, 85)}, NUMBERS),
+        (
+            lambda d: a_rule(d, "company-size")["bins"][1].update(below=90),
+            {"rules.company-size.bins.2.below": (100, 90)},
+            NUMBERS,
+        ),
+        (
+            lambda d: d["handover"].update(band="C", recent="900d", rearm_below=9, initial={"drain": 5}),
+            {
+                "handover.band": ("A", "C"),
+                "handover.recent": (14, 900),
+                "handover.rearm_below": (70, 9),
+                "handover.initial": ("seed", None),
+                "handover.initial.drain": (None, 5),
+            },
+            HANDOVER,
+        ),
+        (lambda d: d["handover"].update(name="field-sales"), {"handover.name": ("sales", "field-sales")}, HANDOVER),
+        (lambda d: d["surge"].update(points=99), {"surge.points": (30, 99)}, HANDOVER),
+        (
+            lambda d: a_rule(d, "decision-maker")["label"].update(en="Boss"),
+            {"rules.decision-maker.label.en": (audit.digest("Decision-maker title"), audit.digest("Boss"))},
+            WORDING,
+        ),
+        (
+            lambda d: (a_rule(d, "decision-maker")["label"].update(en="Boss"), d["surge"].update(points=99)),
+            {
+                "rules.decision-maker.label.en": (audit.digest("Decision-maker title"), audit.digest("Boss")),
+                "surge.points": (30, 99),
+            },
+            HANDOVER,
+        ),
+        (lambda d: d["rules"].reverse(), {}, "another order, the same numbers"),
+    ],
+)
+def test_old_and_new_of_every_changed_rule(
+    state: State, change: Callable[[Any], object], changed: dict[str, tuple[Any, Any]], why: str
+) -> None:
+    noted = note_rules(state, change)
+    assert (values(noted), noted["why"]) == (changed, why)
+
+
+def test_rules_that_come_and_go_are_kept_whole(state: State) -> None:
+    fresh = {"id": "label", "dimension": "fit", "points": 3, "when": {"field": "company", "contains": "鳴海 花梨"}}
+    words = {"en": "New"}
+
+    def change(document: Any) -> None:
+        document["rules"] = [rule for rule in document["rules"] if rule["id"] != "company-size"]
+        document["rules"].append(fresh | {"label": words})
+
+    noted = note_rules(state, change)
+    assert (noted["new"]["rules added"], noted["new"]["rules removed"]) == (["label"], ["company-size"])
+    found = values(noted)
+    assert found["rules.label.points"] == (None, 3)
+    assert found["rules.label.label.en"] == (None, audit.digest("New"))
+    assert found["rules.label.when.field"] == (None, "company")
+    assert found["rules.label.when.contains"] == (None, [audit.digest("鳴海 花梨")])
+    assert found["rules.company-size.bins.4.points"] == (10, None)
+    assert "鳴海" not in json.dumps(noted, ensure_ascii=False)
+
+
 def test_people_and_secrets_in_settings_are_not_shown() -> None:
     found = flatten_settings(
         settings_with(
@@ -135,6 +234,22 @@ def test_every_write_is_in_the_log_before_and_after(tmp_path: Path, database: st
         assert all(row["values"][name] == noted[name] for name in ("score", "band") if name in noted)
 
 
+def test_who_typed_a_sync_is_named(tmp_path: Path, database: str) -> None:
+    with Sandbox(seed=3, people=8, now_ms=MORNING_MS) as box:
+        practice = Practice(box, tmp_path, stage="fields", state=database)
+        practice.setup()
+        assert mikomi("sync", "-c", practice.config_file).code == 0
+        with practice.state() as state:
+            by_hand = rows(state)
+        practice.write_config(deliver={"delta": 5})
+        practice.sync()  # as the service does it
+        with practice.state() as state:
+            by_itself = rows(state)[len(by_hand) :]
+    assert {row["action"] for row in by_hand} >= {"config", "rulebook", "stage", "write-fields", "confirmed"}
+    assert {row["actor"] for row in by_hand} == {audit.operator()}
+    assert {(row["action"], row["actor"]) for row in by_itself} >= {("config", audit.OURSELVES)}
+
+
 # --- the command ---------------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +286,29 @@ def test_the_command_shows_entries_with_their_outcome(folder: Path) -> None:
     assert "it may have happened" in second
     assert "user sato" in third
     assert "\x1b" not in said.out
+
+
+def test_the_command_shows_changed_rules_a_line_each(folder: Path) -> None:
+    from sync.state import open_state
+
+    state = open_state(f"sqlite:///{folder / 'mikomi.sqlite3'}")
+
+    def change(document: Any) -> None:
+        a_rule(document, "decision-maker").update(points=7)
+        document["handover"]["recent"] = "900d"
+
+    note_rules(state, change)
+    state.close()
+    said = mikomi("log", "-c", folder / "mikomi.yaml", "--action", "rulebook", "--limit", "1")
+    lines = [line.strip() for line in said.out.splitlines()]
+    assert lines[1:6] == [
+        "other numbers",
+        'parts changed ["handover"]',
+        'rules changed ["decision-maker"]',
+        "handover.recent 14 → 900",
+        "rules.decision-maker.points 20 → 7",
+    ]
+    assert [line.partition(" ")[0] for line in lines[6:]] == ["digest", "text"]
 
 
 def test_the_command_filters(folder: Path) -> None:

@@ -12,6 +12,7 @@ from core.identity import is_role_mailbox
 from core.records import RecordRef
 from sync.state import State
 from sync.state import schema as t
+from sync.state.episodes import withdraw_offers
 from sync.state.kept import keep_in
 from sync.state.mirror.marks import NOBODY, mark_dirty, touch
 from sync.state.rows import by_place, chunks, delete_at, select_at
@@ -87,6 +88,7 @@ def erase_outbox(connection: Connection, refs: Iterable[RecordRef]) -> int:
     for system, kind, ids in by_place(refs):
         out = t.outbox.c
         at = (out.system == system, out.kind == kind, out.id.in_(ids))
+        withdraw_offers(connection, *at, out.state.in_(("new", "dead")), out.hold_until.is_(None))
         taken_back += connection.execute(
             update(t.outbox)
             .where(*at, out.state.in_(("new", "unknown", "dead")))

@@ -391,9 +391,12 @@ def test_a_collection_that_is_refused_whole_is_halved_down_to_the_bad_row(
     assert len(script.sizes) < 25
 
 
+@pytest.mark.parametrize(
+    "code", ["INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "INVALID_CROSS_REFERENCE_KEY", "ENTITY_IS_DELETED"]
+)
 @pytest.mark.parametrize("deleted", [True, False])
 def test_a_refused_reference_means_gone_only_if_the_record_is(
-    org: PracticeOrg, ready: SalesforceConnector, monkeypatch: pytest.MonkeyPatch, deleted: bool
+    org: PracticeOrg, ready: SalesforceConnector, monkeypatch: pytest.MonkeyPatch, deleted: bool, code: str
 ) -> None:
     refs = org.add_people(2)
     if deleted:
@@ -402,14 +405,15 @@ def test_a_refused_reference_means_gone_only_if_the_record_is(
 
     def refuse(method: str, path: str, document: Any, **options: Any) -> Any:
         rows = send(method, path, document, **options)
-        error = {"statusCode": "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "message": "", "fields": []}
+        error = {"statusCode": code, "message": "", "fields": []}
         rows[0] = {"success": False, "errors": [error]}
         return rows
 
     monkeypatch.setattr(ready._api, "send", refuse)
     results = list(ready.write(scores(refs)))
     assert statuses(results) == ["rejected", "ok"]
-    assert isinstance(results[0].error, Gone) is deleted
+    assert isinstance(results[0].error, Rejected)
+    assert (isinstance(results[0].error, Gone), results[0].error.code) == (deleted, code)
 
 
 def test_fewer_answers_than_rows_are_unknown(

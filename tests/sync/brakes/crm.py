@@ -139,6 +139,9 @@ class ListedCrm:
     def capabilities(self) -> Capabilities:
         return Capabilities(("all",), ("lead", "contact"), 200, True)
 
+    def reconsider(self) -> None:
+        self._meet("reconsider")
+
     def prepare(self) -> None:
         self._meet("prepare")
 

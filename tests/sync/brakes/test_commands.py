@@ -9,6 +9,7 @@ import yaml
 
 from core.errors import GuardStop, InvalidInput, InvalidSettings
 from core.records import DAY_MS
+from sync import audit
 from sync.app import App
 from sync.cli.cycle import GUARDED, run_sync, show_report
 from sync.cli.pausing import parse_until, run_pause, run_resume
@@ -53,6 +54,15 @@ def test_pause_and_resume_of_one_and_of_all(app: App, capsys: pytest.CaptureFixt
     assert "all connections: paused until `mikomi resume`" in said
     assert "nightly load" in said
     assert "Nothing was paused." in said
+
+
+def test_a_field_that_is_written_again_is_in_the_audit_log(app: App) -> None:
+    assert run_resume(app, None, field="score") == 0
+    with app.state() as state, state.read() as connection:
+        rows = [dict(row) for row in audit.look(connection, limit=10)]
+    assert [(row["actor"], row["action"], row["subject"], row["new"]) for row in rows] == [
+        (audit.operator(), "resume", name, {"field": "score", "records": 0}) for name in ("hubspot", "salesforce")
+    ]
 
 
 def test_unknown_connections_and_fields_are_refused_by_name(app: App) -> None:

@@ -174,6 +174,37 @@ def test_a_dry_run_says_what_would_be_stopped_and_shows_it(firm: Firm) -> None:
     assert "A" not in bands(firm.state)
 
 
+@pytest.mark.parametrize("where", ["command", "settings"])
+def test_a_rehearsal_releases_nothing(firm: Firm, where: str) -> None:
+    """What a dry run was allowed, in the command or in the settings of that moment, the next real run asks for again."""
+
+    def rehearse(name: str) -> RunReport:
+        kept: Any = firm.values["guards"]
+        if where == "settings":
+            firm.values["guards"] = kept | {"allow": [name]}
+        report = firm.sync(dry_run=True, allow=[name] if where == "command" else [])
+        firm.values["guards"] = kept
+        return report
+
+    firm.rulebook = a_rulebook(points=90)
+    (name,) = guards(firm.sync())
+    report = rehearse(name)
+    assert (report.guards, report.moves) == ([], {"C>A": 25})
+    assert guards(firm.sync()) == [name]
+    firm.rulebook = a_rulebook()
+    firm.values["guards"] = {"offered": 20}
+    firm.crm.download(range(40), times=3)
+    (name,) = guards(firm.sync())
+    assert rehearse(name).guards == []
+    assert guards(firm.sync()) == [name]
+    firm.crm.gone = {firm.crm.ref(n) for n in range(50)}
+    name = next(guard for guard in guards(firm.sync(sweep=True)) if guard.startswith("emptied:"))
+    assert name in guards(rehearse(name)), "who is buried in a dry run is buried"
+    assert name in guards(firm.sync())
+    assert alive(firm.state) == 60
+    assert audited(firm.state, "allow") == []
+
+
 def test_a_rulebook_that_moves_few_passes(firm: Firm) -> None:
     firm.values["guards"] = {"moved": 50, "offered": 1000}
     firm.rulebook = a_rulebook(points=90)  # twenty-five of sixty

@@ -344,6 +344,53 @@ def test_a_database_that_is_not_ours(installed: Installation) -> None:
     assert "not Mikomi's" in ended.err
 
 
+def test_an_error_of_the_program_is_a_place_and_never_a_value(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sync.cycle import Cycle
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("karin.narumi@canary.example")
+
+    installed.change("stage: fields", "stage: fields\nlog: {file: mikomi.log}")
+    monkeypatch.setattr(Cycle, "_pass", fail)
+    ended = installed.run("sync")
+    assert ended.code == 70
+    assert re.match(
+        r"error: an error of the program: KeyError \(cli/test_failures\.py:\d+ < sync/cycle\.py:\d+ ", ended.err
+    )
+    assert "MIKOMI_DEBUG=1" in ended.err.splitlines()[1]
+    logged = (installed.folder / "mikomi.log").read_text("utf-8")
+    assert "ended by an error of the program" in logged
+    assert "KeyError" in logged
+    assert "narumi" not in ended.out + ended.err + logged
+    monkeypatch.setenv("MIKOMI_DEBUG", "1")
+    ended = installed.run("sync")
+    assert ended.code == 70
+    assert "Traceback" in ended.err
+    assert "karin.narumi@canary.example" in ended.err
+
+
+def test_a_state_that_others_can_read_and_that_is_not_ours_is_a_warning(
+    installed: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert installed.run("sync").code == 0
+    state = installed.folder / "mikomi.sqlite3"
+    state.chmod(0o644)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "chmod", refuse)
+        ended = installed.run("doctor")
+    assert ended.code == 0
+    assert f"! state: {state} holds personal data and can be read by others" in ended.out
+    assert f"chmod 600 {state}" in ended.out
+    assert "can be read by others" not in installed.run("doctor").out
+    assert state.stat().st_mode & 0o777 == 0o600
+
+
 def test_plan_and_apply_together(installed: Installation) -> None:
     ended = installed.run("setup", "--plan", "--apply")
     assert ended.code == 2

@@ -1,11 +1,13 @@
 """`mikomi status` from a state made by hand: every part of it, in both languages."""
 
+from dataclasses import asdict
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from core.records import DAY_MS
 from sync.cli.status import show_standing
+from sync.health import Health, Trouble, read_health
 from sync.look.standing import Standing, read_standing
 from sync.progress import Silent
 from sync.report import RunReport, SystemReport
@@ -13,7 +15,7 @@ from sync.resolve import resolve_touched, vendors_of
 from sync.settings import Settings
 from sync.state import State, outbox
 from sync.state import schema as t
-from sync.state.kept import keep_in
+from sync.state.kept import keep, keep_in
 from sync.state.mirror import store
 from tests.sync.builders import NOW, a_record, ref
 from tests.sync.cli.rig import check_golden, spoken
@@ -152,3 +154,26 @@ def test_wording(busy: State, settings: Settings, language: str) -> None:
     with spoken() as out:
         show_standing(standing_of(busy, settings), worded, NOW)
     check_golden(f"status.{language}", out.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("language", "told", "again"),
+    [
+        ("en", "reconcile failed 2 times in a row: hubspot: paused", "tried again at 2024-"),
+        ("ja", "照合が2回連続で失敗しています: hubspot: paused", "次の再試行: 2024-"),
+    ],
+)
+def test_a_job_that_failed_is_shown_until_it_works(
+    state: State, settings: Settings, language: str, told: str, again: str
+) -> None:
+    troubles = {"reconcile": Trouble(2, "hubspot: paused", NOW + 30 * MINUTE)}
+    keep(state, "serve", asdict(Health(role="active", seen_at=NOW, good_at=NOW, troubles=troubles)))
+    found = read_health(state)
+    assert found is not None
+    assert found.troubles == troubles
+    with spoken() as out:
+        show_standing(
+            standing_of(state, settings), settings.model_copy(update={"language": language}), NOW, service=found
+        )
+    assert told in out.getvalue()
+    assert again in out.getvalue()

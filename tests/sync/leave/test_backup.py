@@ -77,8 +77,12 @@ def test_restored_elsewhere_it_is_the_same(state: State, elsewhere: State, setti
     assert size == file.stat().st_size
     origin = read_origin(file)
     assert (origin.made_at, origin.database, origin.people) == (NOW, state.engine.dialect.name, 2)
+    expected = contents(state)
+    for row in expected["outbox"]:  # may have been sent since: as a run that died would leave it
+        if row["effect"] == "task" and row["state"] in {"new", "unknown"}:
+            row |= {"state": "unknown", "code": None, "message": None}
     restore_backup(elsewhere, file, now=NOW)
-    assert contents(elsewhere) == contents(state)
+    assert contents(elsewhere) == expected
     assert get_kept(elsewhere, "pass") == "x"
     assert get_kept(elsewhere, "backup") is None
     put(elsewhere, settings, a_record("003N", email="new@plain.example"))  # and it works

@@ -10,7 +10,7 @@ from sync.drift import ContestedField, contested_fields, describe_contested, is_
 from sync.settings import Pair
 from sync.state import State, outbox
 from sync.state import schema as t
-from sync.state.contested import LIMIT, left_alone
+from sync.state.contested import LIMIT, WITHIN_MS, left_alone
 from sync.state.mirror import store
 from sync.texts import speaker
 
@@ -193,6 +193,97 @@ def test_what_is_on_its_way_may_have_arrived(state: State) -> None:
     show(state, 1, **newer)
     drift = settle_shown(state, now=9)
     assert (drift.foreign, drift.repaired, rows(state)) == (0, 0, [])
+
+
+def join(state: State, number: int, other: int) -> None:
+    """Both records are one person's."""
+    with state.begin() as connection:
+        connection.execute(update(t.record).where(t.record.c.id == str(other)).values(person_id=number))
+
+
+@pytest.mark.parametrize("carried", [77, None])
+def test_what_we_wrote_to_another_record_of_the_person_is_ours_wherever_it_is_carried(
+    state: State, carried: int | None
+) -> None:
+    begin(state, 1)
+    begin(state, 2)
+    join(state, 1, 2)
+    take(state, 2, **{**OURS, "score": carried})
+    for time in range(5):
+        take(state, 1, **OURS)
+        show(state, 1, **{**OURS, "score": carried})
+        drift = settle_shown(state, now=9 + time)
+        assert (drift.foreign, drift.repaired, rows(state)) == (0, 1, [("1", "score", 0)])
+        assert is_dirty(state) is (time == 0), "once it is put right; the same again waits for the other record"
+        assert "score" not in taken(state)
+    take(state, 1, **OURS)
+    show(state, 1, **{**OURS, "score": 12})
+    assert settle_shown(state, now=20).foreign == 1, "but that is nobody's value of ours"
+    assert is_dirty(state)
+
+
+def test_what_is_on_its_way_to_another_record_of_the_person_is_ours_too(state: State) -> None:
+    begin(state, 1)
+    begin(state, 2)
+    join(state, 1, 2)
+    with state.begin() as connection:
+        values = {**OURS, "score": 77}
+        outbox.want_fields(connection, ref(2), 1, {"values": values, "reason_key": "r"}, now=5)
+    show(state, 1, **{**OURS, "score": 77})
+    drift = settle_shown(state, now=9)
+    assert (drift.foreign, drift.repaired) == (0, 1)
+    show(state, 1, **{**OURS, "score": 77, "band": "B"})
+    assert settle_shown(state, now=9).foreign == 1
+
+
+def test_another_persons_value_is_not_ours(state: State) -> None:
+    begin(state, 1)
+    begin(state, 2)
+    take(state, 2, **{**OURS, "score": 77})
+    show(state, 1, **{**OURS, "score": 77})
+    assert settle_shown(state, now=9).foreign == 1
+
+
+def change(state: State, number: int, now: int) -> None:
+    """Somebody else changes the score of a record that showed ours; it is put right."""
+    take(state, number, **OURS)
+    show(state, number, **OURS)
+    settle_shown(state, now=now)
+    show(state, number, **{**OURS, "score": 12})
+    assert settle_shown(state, now=now).foreign == 1
+
+
+def test_a_change_now_and_then_never_adds_up(state: State) -> None:
+    numbers = (1, 2, 3)
+    for number in numbers:
+        begin(state, number)
+    for year in range(1, 5):
+        for number in numbers:
+            change(state, number, now=year * 365 * 86_400_000)
+    assert rows(state) == [(str(number), "score", 1) for number in numbers]
+    with state.read() as connection:
+        assert left_alone(connection) == {}
+
+
+def test_a_weekly_import_keeps_changing_it(state: State) -> None:
+    begin(state, 1)
+    for week in range(1, LIMIT + 1):
+        change(state, 1, now=week * 7 * 86_400_000)
+        assert rows(state) == [("1", "score", week)]
+
+
+def test_the_side_gives_a_field_up_only_for_records_that_are_contested_at_the_same_time(state: State) -> None:
+    times = (0, WITHIN_MS + 1, WITHIN_MS + 2, WITHIN_MS + 3)
+    for number, start in enumerate(times, 1):
+        with state.read() as connection:
+            assert left_alone(connection) == {}
+        begin(state, number)
+        for time in range(LIMIT):
+            change(state, number, now=start + time)
+    with state.read() as connection:
+        assert left_alone(connection) == {"hubspot": frozenset({"score"})}
+        (found,) = contested_fields(connection)
+    assert found.records_left_alone == 4
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,32 @@ def test_a_life_in_both_crms_is_one_life(mapping: str) -> None:
         assert both_show(firm, contact) == (81, 81)
 
 
+def test_a_webinar_whose_attendees_are_imported_into_salesforce_days_later_scores_once() -> None:
+    with company() as firm:
+        contact = firm.contact()
+        firm.go(2)
+        firm.participate(contact, "春のウェビナー")
+        firm.settle(2)
+        before = firm.score()
+        assert (before["total"], before["band"]) == (50, "A"), "title 30, one webinar 20"
+        firm.wait(3 * 86_400.0)
+        firm.import_list(contact, "春のウェビナー")
+        assert firm.settle(3)[-1] == 0
+        after = firm.score()
+        assert (after["total"], after["reason_key"]) == (before["total"], before["reason_key"])
+        (counted,) = firm.counted(ACTIVITY_KINDS["webinar_attend"])
+        assert len(firm.rows(t.activity, t.activity.c.kind == ACTIVITY_KINDS["webinar_attend"])) == 2
+        firm.wait(28 * 86_400.0)
+        firm.participate(contact, "春のウェビナー", event=990_002)
+        firm.import_list(contact, "春のウェビナー")
+        firm.settle(2)
+        again = firm.counted(ACTIVITY_KINDS["webinar_attend"])
+        assert len(again) == 2, "the next instalment of the series"
+        assert counted["id"] in {one["id"] for one in again}
+        assert firm.score()["total"] == 70
+        assert len(firm.salesforce_tasks()) == 1
+
+
 def both_show(firm: Company, contact: str) -> tuple[float, float]:
     """The score on the HubSpot contact and on its Salesforce contact."""
     shown = firm.hubspot("GET", f"/crm/v3/objects/contacts/{contact}?properties=mikomi_score")["properties"]

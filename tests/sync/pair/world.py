@@ -94,11 +94,19 @@ class Company(Practice):
 
     def attend(self, contact: str, name: str, event: int = 990_001) -> None:
         """The webinar tool tells both CRMs: a participation in HubSpot, a campaign member in Salesforce."""
+        self.participate(contact, name, event)
+        self.import_list(contact, name)
+
+    def participate(self, contact: str, name: str, event: int = 990_001) -> None:
+        """The webinar tool tells HubSpot that somebody attended just now."""
         now = self.box.clock.now_ms()
         row = {"objectId": str(event), "eventName": name, "eventType": "WEBINAR", "externalEventId": f"webinar-{event}"}
         self.box.hubspot_app.load_marketing_events([row])
         participation = {"eventId": event, "contactId": int(contact), "state": "ATTENDED"}
         control(self.box.hubspot.url, "POST", "events", {"participations": [{**participation, "occurred_ms": now}]})
+
+    def import_list(self, contact: str, name: str) -> None:
+        """Somebody makes the webinar's attendees members of a campaign in Salesforce."""
         person = self.record_of(contact)
         fields = {"Name": name, "Type": "Webinar", "IsActive": True}
         campaign = self.in_salesforce(action="create", sobject="Campaign", fields=fields)["id"]
@@ -144,7 +152,9 @@ class Company(Practice):
 
 
 @contextmanager
-def company(*, stage: str = "all", native: dict[str, Any] | None = None, **settings: Any) -> Iterator[Company]:
+def company(
+    *, stage: str = "all", native: dict[str, Any] | None = None, rulebook: str = RULEBOOK, **settings: Any
+) -> Iterator[Company]:
     """Empty accounts, joined, set up, the clock held at ten in the morning; in memory, where disks are slow to sync."""
     memory = Path("/dev/shm")
     with (
@@ -153,7 +163,7 @@ def company(*, stage: str = "all", native: dict[str, Any] | None = None, **setti
     ):
         box.clock.hold(MORNING_MS)
         settings = {"pair": PAIR, "language": "en", **settings}
-        made = Company(box, Path(folder), stage=stage, rulebook=RULEBOOK, **settings)
+        made = Company(box, Path(folder), stage=stage, rulebook=rulebook, **settings)
         made.setup()
         made.native(on=True, **(native or {}))
         try:

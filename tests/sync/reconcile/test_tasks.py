@@ -1,5 +1,6 @@
 """Tasks in every state they can be in, on both databases, against a CRM of a few rows."""
 
+import time
 from dataclasses import replace
 from typing import Any, cast
 
@@ -268,3 +269,27 @@ def test_healing_once_is_enough_and_loses_no_task(state: State, settings: Settin
         assert len({e.number for e in own}) == len(own)
     again = findings(state, settings, crm, heal=True)
     assert again.differences == {}
+
+
+def test_a_task_that_a_listing_names_twice_is_one(state: State, settings: Settings, crm: SmallCrm) -> None:
+    """Somebody edits it while the pages are read: it comes again at their end."""
+    crm.tasks = [task(1, id="a"), task(1, id="a", touched=True)]
+    owe(state, task(1), 1, "dead")
+    crm.tasks += [task(2, id="c"), task(2, id="c")]
+    found = findings(state, settings, crm, heal=True)
+    assert (crm.removed, found.left) == ([], 0)
+    assert "second_tasks" not in found.differences
+
+
+@pytest.mark.parametrize("number", [1_000_000, 9_999_999_999, -5, 2.5])
+def test_a_number_that_somebody_wrote_costs_no_time(
+    state: State, settings: Settings, crm: SmallCrm, number: float
+) -> None:
+    crm.records["1"] = replace(crm.records["1"], written={"handover_no": number}, modified_at=NOW)
+    with state.begin() as connection:
+        store(connection, [crm.records["1"]])
+    crm.tasks = [replace(task(77), ref=ref(1)), task(1, 2, at=5)]
+    began = time.monotonic()
+    assert findings(state, settings, crm, heal=True).left == 0
+    assert time.monotonic() - began < 5
+    assert [e.number for e in episodes(state, 1)] == [1, 2]

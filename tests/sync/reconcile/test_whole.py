@@ -8,6 +8,7 @@ from sqlalchemy import delete, select
 
 from core.errors import Interrupted
 from sync.progress import Silent, Stoppable
+from sync.reconcile import reconcile
 from sync.state import schema as t
 from sync.state.kept import get_kept
 from tests.sync.cli.rig import mikomi
@@ -266,6 +267,21 @@ def test_a_paused_connection_is_not_called(practice: Practice) -> None:
     assert (report.systems["hubspot"].calls, report.equal) == (0, False)
     assert report.systems["salesforce"].calls > 0
     assert mikomi("resume", "hubspot", "-c", practice.config_file).code == 0
+
+
+def test_who_was_left_out_can_be_looked_at_alone_and_the_rest_stays_in_the_report(practice: Practice) -> None:
+    assert mikomi("pause", "hubspot", "-c", practice.config_file).code == 0
+    first = look(practice)
+    assert mikomi("resume", "hubspot", "-c", practice.config_file).code == 0
+    with practice.app() as app, app.state() as state:
+        late, name = {"hubspot": app.connectors["hubspot"]}, app.rulebook.handover.name
+        report = reconcile(state, app.loaded.settings, late, name, heal=True, progress=Silent(), before=first)
+        assert app.connectors["salesforce"].counts.stream == 0
+        kept = get_kept(state, "reconciled")
+    assert report.equal
+    assert report.systems["salesforce"] == first.systems["salesforce"]
+    assert report.systems["hubspot"].records > 0
+    assert kept["systems"].keys() == {"salesforce", "hubspot"}
 
 
 def test_the_command_says_it_in_both_languages(practice: Practice) -> None:

@@ -27,7 +27,7 @@ from core.rulebook import ADVISED, template_text
 from sync import service
 from sync.asked import Asked, StoppableClock
 from sync.health import FILE_VARIABLE, SILENT_MS, Health, probe, read_health
-from sync.reconcile import ReconcileReport
+from sync.reconcile import ReconcileReport, SystemFindings
 from sync.report import RunReport
 from sync.service import serve
 from sync.state import State, open_state
@@ -48,6 +48,7 @@ class World:
 
     Attributes:
         acts: what the next passes do, in order; after them passes are fine.
+        found: what the next reconciliations find: by connection, why it was left out; after them nothing is.
         done: (minutes since the start, what), in order.
 
     """
@@ -56,6 +57,7 @@ class World:
     url: str
     now: Millis = START
     acts: list[Act] = field(default_factory=list)
+    found: list[dict[str, str]] = field(default_factory=list)
     done: list[tuple[float, str]] = field(default_factory=list)
 
     @property
@@ -120,9 +122,16 @@ def world(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wor
             report.system("hubspot").rows_read = 1
             return report
 
-    def reconcile(*_: Any, heal: bool, **__: Any) -> ReconcileReport:
+    def reconcile(
+        state: State, settings: Any, connectors: Any, name: str, *, heal: bool, before: Any, **_: Any
+    ) -> ReconcileReport:
         made.note(f"reconcile heal={heal}")
-        return ReconcileReport(heal, made.now)
+        made.note(f"reconcile {' '.join(connectors)}")
+        found = made.found.pop(0) if made.found else {}
+        report = ReconcileReport(heal, made.now, systems=dict(before.systems) if before else {})
+        for each in connectors:
+            report.systems[each] = SystemFindings(skipped=found.get(each))
+        return report
 
     monkeypatch.setattr(service, "Cycle", Pass)
     monkeypatch.setattr(service, "reconcile", reconcile)
@@ -184,6 +193,96 @@ def test_reconciling_and_backups_come_by_their_calendar(world: World, seldom: No
     kept = sorted(file.name for file in mine.parent.iterdir())
     assert kept == ["before-the-move.sqlite3", "mikomi-20261128T180000Z.sqlite3", "mikomi-20261129T180000Z.sqlite3"]
     assert set(health.done) == {"daily", "reconcile", "backup"}
+
+
+DAY = 24 * 60
+SUNDAY = 4 * DAY + 18 * 60
+"""Minutes to Sunday, four in the morning."""
+
+TWO = "connections: {hubspot: {vendor: hubspot, token: {env: SERVE_TOKEN}}, second: {vendor: hubspot, token: {env: SERVE_TOKEN}}}"
+
+
+def test_a_job_that_failed_is_tried_again_soon_and_said_until_it_works(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "LONGEST_WAIT_SECONDS", 3600.0)
+    world.configure("schedule: {cycle: 6h, backup: 0 3 * * *}")
+    tries = 0
+
+    def write_backup(state: State, path: Path) -> None:
+        nonlocal tries
+        tries += 1
+        world.note("backup")
+        if tries <= 3:
+            raise OSError(28, "No space left on device", "/backups")
+
+    monkeypatch.setattr("sync.backup.write_backup", write_backup)
+    three = 17 * 60  # in the morning, in Tokyo
+    health = world.run(three + 20)
+    assert world.times("backup") == [three, three + 15]
+    trouble = health.troubles["backup"]
+    assert (trouble.failures, trouble.error) == (2, "OSError")
+    assert trouble.again_at == START + (three + 45) * MINUTE
+    assert (health.failures, health.error) == (0, None), "passes went well meanwhile"
+    again = (world.now - START) / MINUTE  # a service that begins anew does what is owed at once
+    health = world.run(DAY)
+    assert world.times("backup")[2:] == [again, again + 60, three + DAY]
+    assert health.troubles == {}
+    failed = [r for r in caplog.records if isinstance(r.msg, dict) and r.msg["event"] == "failed"]
+    assert len(failed) == 1, "said once"
+
+
+def test_the_next_try_comes_no_later_than_the_next_regular_time(world: World, seldom: None) -> None:
+    world.configure("schedule: {cycle: 6h, backup: 0 * * * *}")
+    (world.folder / "backups").write_text("no folder")
+    health = world.run(5 * 60)
+    began = START + 60 * MINUTE
+    assert health.troubles["backup"].again_at <= world.now + 60 * MINUTE
+    assert health.done["backup"] < began, "nothing was done"
+
+
+@pytest.mark.parametrize("job", ["reconcile", "backup"])
+def test_a_job_that_is_no_longer_wanted_is_no_trouble(world: World, seldom: None, job: str) -> None:
+    world.configure(f"schedule: {{cycle: 6h, {job}: 0 * * * *}}")
+    (world.folder / "backups").write_text("no folder")
+    world.found = [{"hubspot": "paused: moving"}] * 20
+    assert set(world.run(90).troubles) == {job}
+    world.configure(f"schedule: {{cycle: 6h, {job}: never}}")
+    assert world.run(90).troubles == {}
+
+
+def test_a_connection_that_was_left_out_is_looked_at_soon_and_the_others_are_not(world: World, seldom: None) -> None:
+    world.configure("schedule: {cycle: 6h}")
+    world.file.write_text(
+        world.file.read_text("utf-8").replace(
+            "connections: {hubspot: {vendor: hubspot, token: {env: SERVE_TOKEN}}}", TWO
+        )
+    )
+    world.found = [{"second": "paused: moving"}, {"second": "paused: moving"}]
+    health = world.run(SUNDAY + 20)
+    assert world.times("reconcile hubspot second") == [SUNDAY]
+    assert world.times("reconcile second") == [SUNDAY + 15]
+    assert health.troubles["reconcile"].error == "second: paused: moving"
+    world.done.clear()
+    world.found = [{"second": "paused: moving"}]
+    again = (world.now - START) / MINUTE
+    health = world.run(8 * DAY)
+    assert world.times("reconcile hubspot second") == [again, SUNDAY + 7 * DAY]
+    assert world.times("reconcile second") == [again + 60]
+    assert health.troubles == {}
+
+
+def test_who_is_left_out_for_weeks_does_not_keep_the_others_from_their_time(world: World, seldom: None) -> None:
+    world.configure("schedule: {cycle: 6h}")
+    world.file.write_text(
+        world.file.read_text("utf-8").replace(
+            "connections: {hubspot: {vendor: hubspot, token: {env: SERVE_TOKEN}}}", TWO
+        )
+    )
+    world.found = [{"second": "paused: moving"}] * 1000
+    world.run(15 * DAY)
+    assert world.times("reconcile hubspot second") == [SUNDAY, SUNDAY + 7 * DAY]
+    assert len(world.times("reconcile second")) < 7 * 2 * 8
 
 
 def test_what_was_missed_while_it_was_down_is_made_up_for_once(world: World, seldom: None) -> None:

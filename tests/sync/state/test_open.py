@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from core.errors import StateError, StateTooNew
 from sync.state import HEAD, open_state
 from sync.state import schema as t
-from sync.state.kept import get_kept, keep
+from sync.state.kept import get_kept, keep, keep_in
 
 
 def test_a_new_database_is_private_and_complete(tmp_path: Path) -> None:
@@ -23,6 +23,19 @@ def test_a_new_database_is_private_and_complete(tmp_path: Path) -> None:
     with state.engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), t.metadata)
     assert [d for d in differences if "alembic_version" not in str(d)] == []
+
+
+def test_a_database_that_others_may_read_is_narrowed(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    writing = open_state(f"sqlite:///{path}")
+    files = [path, *(tmp_path / f"state.sqlite3-{end}" for end in ("wal", "shm"))]
+    with writing.begin() as connection:
+        keep_in(connection, "x", 1)
+        for file in files:
+            file.chmod(0o664)
+        open_state(f"sqlite:///{path}", create=False).close()
+        assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+    writing.close()
 
 
 def test_the_migrations_folder_ends_at_head() -> None:

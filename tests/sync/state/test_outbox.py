@@ -100,3 +100,18 @@ def test_a_dead_row_lives_again_when_it_owes_something_else(state: State) -> Non
         outbox.settle_dead(connection, entry, state="dead", code="X", message="", now=6)
     assert want(state, 70)
     assert rows(state) == [("new", 2, {"score": 70})]
+
+
+def test_a_dead_task_that_may_have_been_made_is_looked_for_before_it_is_cancelled(state: State) -> None:
+    task = {"owner_id": "005", "subject": "s", "body": "b", "due": 1, "priority": "high"}
+    with state.begin() as connection:
+        for key, hold in (("mk1-a", 500), ("mk1-b", None)):
+            outbox.want_task(connection, REF, 1, key, task, now=1)
+            [entry] = outbox.claim(connection, "salesforce", outbox.TASK, 10, now=5)
+            outbox.settle_dead(connection, entry, state="dead", code="X", message="", now=5, hold_until=hold)
+        assert outbox.cancel_tasks(connection, 1, reason="the person opted out", now=9) == 1
+        [doubtful] = outbox.unresolved(connection, "salesforce")
+        assert (doubtful.key, doubtful.code, doubtful.hold_until) == ("mk1-a", outbox.CANCELLED, 500)
+        outbox.release(connection, doubtful, now=600)
+        assert outbox.claim(connection, "salesforce", outbox.TASK, 10, now=900) == []
+        assert {entry.state for entry in outbox.tasks_of(connection, [1])} == {"cancelled"}

@@ -1,0 +1,89 @@
+"""What a database says when it does not do what it was asked: in our words, and without anybody's values."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import insert, update
+from sqlalchemy.engine import make_url
+
+from core.errors import StateError, StateUnavailable
+from sync.state import State, open_state
+from sync.state import schema as t
+from sync.state.kept import get_kept, keep
+from sync.state.rows import insert_new
+from tests.sync.databases import POSTGRESQL, fresh_database
+
+PERSON = {"created_at": 0, "first_known_at": 0, "opted_out": False, "dirty": False, "restated": False}
+CANARY = "kanaria@songbird.example"
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with fresh_database(POSTGRESQL, request, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def server(url: str) -> Iterator[State]:
+    opened = open_state(url)
+    yield opened
+    opened.close()
+
+
+def demote(url: str) -> None:
+    """The server takes no more writes, as one that became a standby in a failover."""
+    name = sql.Identifier(str(make_url(url).database))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+
+
+def test_a_server_that_takes_no_writes_is_away_for_now(url: str, server: State) -> None:
+    keep(server, "before", 1)
+    demote(url)
+    server.engine.dispose()  # a failover ends every connection
+    with pytest.raises(StateUnavailable, match="read-only") as caught:
+        keep(server, "after", 1)
+    assert "MIKOMI_STATE" in caught.value.hint
+    assert get_kept(server, "before") == 1
+
+
+def test_no_run_begins_on_a_server_that_takes_no_writes(url: str) -> None:
+    demote(url)
+    state = open_state(url)
+    with pytest.raises(StateUnavailable, match="read-only"), state.alone():
+        raise AssertionError("begun")
+    state.close()
+
+
+def test_a_server_that_cannot_be_migrated_is_no_foreign_database(request: pytest.FixtureRequest) -> None:
+    with request.getfixturevalue("postgresql").make(empty=True) as url:
+        demote(url)
+        with pytest.raises(StateError, match="read-only") as caught:
+            open_state(url)
+    assert "not a state database" not in str(caught.value)
+
+
+def test_a_value_that_does_not_fit_is_named_by_its_place(server: State) -> None:
+    with pytest.raises(StateError) as caught, server.begin() as connection:
+        connection.execute(insert(t.setting).values(name=CANARY * 20, value=1))
+    assert not isinstance(caught.value, StateUnavailable)
+    assert "table setting, column name" in caught.value.message
+    assert CANARY not in "".join(map(str, (caught.value, caught.value.hint, caught.value.__cause__)))
+    assert caught.value.__suppress_context__
+
+
+def test_one_of_many_rows_is_found_too(server: State) -> None:
+    rows = [{"name": f"n{number}", "value": 1} for number in range(5)] + [{"name": "k\0", "value": 1}]
+    with pytest.raises(StateError, match="table setting, column name"), server.begin() as connection:
+        insert_new(connection, t.setting, rows)
+    assert get_kept(server, "n0") is None
+
+
+def test_a_number_that_is_too_large_is_named_too(server: State) -> None:
+    with server.begin() as connection:
+        connection.execute(insert(t.person).values(**PERSON))
+    with pytest.raises(StateError, match="table person, column created_at"), server.begin() as connection:
+        connection.execute(update(t.person).values(created_at=2**80))
