@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unicodedata import category, normalize
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, text
@@ -32,8 +33,13 @@ WRITING = 3
 """Passes that may write on one day after the last human act: what was owed, what came of reading it, what was held back."""
 
 
-def settle(world: World) -> list[str]:
-    """Faults stop; run until a run sends nothing, and goes on sending nothing. Else it is a violation of I8."""
+def settle(world: World, *, held: bool = True) -> list[str]:
+    """Faults stop; run until a run sends nothing. Else it is a violation of I8.
+
+    Args:
+        held: and once more with the clock held.
+
+    """
     world.heal()
     if world.share is not None:
         world.lift_share()
@@ -52,7 +58,7 @@ def settle(world: World) -> list[str]:
             world.wait(6 * 3600.0)  # a day's calls come back at midnight, a breaker closes within the hour
             continue
         if not _sent(report) and not report.scores_changed and not report.fields_owed:
-            return _stays_quiet(world)
+            return _stays_quiet(world) if held else []
         day = local_day(world.box.clock.now_ms(), ZONE)
         writing[day] += 1
         if writing[day] > WRITING:
@@ -171,8 +177,14 @@ def _mirror(_world: World, seen: Seen) -> Iterator[str]:
         row = seen.mirrored[ref]
         for name, value in seen.live[ref].items():
             held = row["email"] if name == "email" else row["fields"].get(name)
-            if (held or None) != value:
+            if _as_text(held) != _as_text(value):
                 yield f"I6: {ref} is mirrored with {name} {held!r}, the CRM has {value!r}"
+
+
+def _as_text(value: str | None) -> str | None:
+    """A text as far as it can be kept: one form for letters that look alike, no NUL and no half characters."""
+    plain = normalize("NFKC", "".join(c for c in value or "" if c != "\0" and category(c) != "Cs"))
+    return plain.strip() or None
 
 
 def _activities(_world: World, seen: Seen) -> Iterator[str]:

@@ -221,7 +221,7 @@ def partly_refused(company: Company, rng: random.Random) -> None:
         {"sobject": "Task", "code": "UNABLE_TO_LOCK_ROW", "message": "locked", "times": rng.randint(1, 4)}
     )
     body = '{"status":"error","category":"VALIDATION_ERROR","message":"Invalid input","errors":[]}'
-    bad = {"kind": "status", "status": 400, "body": body, "path": "batch/(update|create)", "times": rng.randint(1, 2)}
+    bad = {"kind": "status", "status": 400, "body": body, "path": "contacts/batch/update", "times": rng.randint(1, 2)}
     company.fault("hubspot", bad)
     company.end(company.begin_sync())
 
