@@ -46,14 +46,17 @@ ACTIONS = (
         "remove-double",
     ),
     *("config", "rulebook", "stage", "setup", "pause", "resume", "allow", "leave-alone", "dead-replay", "dead-drop"),
-    *("adopt", "forget", "purge", "restore", "archive"),
+    *("adopt", "forget", "purge", "restore", "archive", "end-lost"),
 )
 """Everything that is noted: what `mikomi log --action` can ask for."""
 
 GENESIS = "0" * 64
 """What the first row of a log carries for the row before it."""
 
-ALTERED, MISSING, UNLINKED, CUT, OTHER_END = "altered", "missing", "unlinked", "cut", "other end"
+LOST = "end-lost"
+"""What is noted where the log goes on behind an end that nobody can vouch for any more."""
+
+ALTERED, MISSING, UNLINKED, CUT, OTHER_END, END_LOST = "altered", "missing", "unlinked", "cut", "other end", "end lost"
 """What can be wrong with a row: its content, that it is not there, that it does not follow the one before, that it and all later
 ones are gone, that it is not the last one that was written down beside the log."""
 
@@ -147,6 +150,12 @@ def note_many(connection: Connection, notes: Sequence[Note]) -> Link:
     last = _lock_head(connection)
     if not notes:
         return last
+    if (
+        last == _START and (newest := _newest(connection)) != _START
+    ):  # somebody took out what is written beside the chain
+        last = newest
+        why = "the written end of the log was missing: entries before this one may have been taken out"
+        notes = [Note(LOST, "audit", why, actor=OURSELVES), *notes]
     now = time.time_ns() // 1_000_000
     run_id, actor = _run.get(), _actor.get()
     rows = []
@@ -241,6 +250,8 @@ def _misfit(row: Mapping[str, Any], last: Link) -> str:
         return MISSING
     if row["before"] != last.hash:
         return UNLINKED
+    if row["action"] == LOST:
+        return END_LOST
     return "" if seal(row) == row["hash"] else ALTERED
 
 
@@ -327,6 +338,14 @@ def _lock_head(connection: Connection) -> Link:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     return head(connection)
+
+
+def _newest(connection: Connection) -> Link:
+    """The chain's end as its rows show it."""
+    row = connection.execute(
+        select(t.audit.c.seq, t.audit.c.hash).order_by(t.audit.c.seq.desc()).limit(1)
+    ).one_or_none()
+    return Link(row.seq, row.hash) if row is not None else anchor(connection)
 
 
 def _kept(connection: Connection, name: str) -> Link | None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, select
+from sqlalchemy.engine import URL, make_url
 
 from core.rulebook import Rulebook, scoring_digest, text_digest
 from sync import audit
@@ -52,8 +53,16 @@ def _kept(connection: Connection) -> Any:
 def flatten_settings(settings: Settings) -> dict[str, Any]:
     """Dotted keys to plain values: `connections.hubspot.daily_calls` → 50000."""
     found: dict[str, Any] = {}
-    _flatten("", settings.model_dump(mode="json"), found)
+    _flatten("", settings.model_dump(mode="json") | {"state": _without_password(settings.state)}, found)
     return found
+
+
+def _without_password(url: str) -> str:
+    """Which database it is. User, password and parameters (a password may stand there too) are left out."""
+    parsed = make_url(url)
+    return URL.create(
+        parsed.drivername, host=parsed.host, port=parsed.port, database=parsed.database
+    ).render_as_string()
 
 
 def _flatten(path: str, value: Any, found: dict[str, Any]) -> None:

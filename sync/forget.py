@@ -102,18 +102,36 @@ def parse_who(who: str) -> tuple[str | None, RecordRef | None]:
     )
 
 
-def forget(state: State, who: str, *, now: Millis | None = None) -> tuple[Leaver, bool]:
+def require_one(leaver: Leaver) -> None:
+    """What cannot be brought back is not guessed: several people may hang on one address.
+
+    Raises:
+        InvalidInput: they do.
+    """
+    if len(leaver.people) > 1:
+        raise InvalidInput(
+            f"{len(leaver.people)} people hang on this address or record; nothing was erased",
+            hint="all of them: add --everyone; only one: give each an address of their own in the CRM, mikomi sync, and repeat",
+        )
+
+
+def forget(state: State, who: str, *, everyone: bool = False, now: Millis | None = None) -> tuple[Leaver, bool]:
     """Erase the person; what was there, and whether the database's files were rewritten without it.
 
     The run's lease must be held. Values of ours in the CRMs are owed an emptying, which the next sync sends.
 
+    Args:
+        everyone: all the people who hang on it, where there are several.
+
     Raises:
-        InvalidInput: as `find_leaver`.
+        InvalidInput: as `find_leaver` and `require_one`.
         InvalidSettings: there is no state key to remember them by.
     """
     at = now_ms() if now is None else now
     with state.begin() as connection:
         leaver = find_leaver(connection, who)
+        if not everyone:
+            require_one(leaver)
         erase_people(connection, leaver, now=at)
         audit.note(
             connection,

@@ -32,7 +32,9 @@ class WebEvents:
             return
         horizon = self._feed.horizon(now)
         window = state if "last" in state else {}
-        lo = int(window.get("lo") or self._feed.reach_back(state, now - self._feed.settings.web_events_days * DAY_MS))
+        lo = int(
+            window.get("lo") or self._feed.reach_back(state, now, now - self._feed.settings.web_events_days * DAY_MS)
+        )
         hi, last = int(window.get("hi") or horizon), int(window.get("last") or 0)
         query = Query("contacts", "hs_analytics_last_timestamp", ("hs_object_id",), digest)
         while True:

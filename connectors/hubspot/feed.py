@@ -31,9 +31,13 @@ class Feed:
         """Up to when a reading at the portal's time `now` looks."""
         return now - round(self.settings.settle_seconds * 1000)
 
-    def reach_back(self, state: Mapping[str, Any] | None, otherwise: Millis) -> Millis:
-        """Where a reading begins: before the horizon of the last one, else where it is told."""
-        return int(state["hi"]) - self.overlap if state and state.get("hi") else otherwise
+    def reach_back(self, state: Mapping[str, Any] | None, now: Millis, otherwise: Millis) -> Millis:
+        """Where a reading begins: before the horizon of the last one, else where it is told.
+
+        Where that lies ahead of now, the portal's clock stood ahead when it was stored: what came since is unknown.
+        """
+        begin = int(state["hi"]) - self.overlap if state and state.get("hi") else None
+        return otherwise if begin is None or begin > self.horizon(now) else begin
 
     def table(self, stream: str) -> KindTable:
         return self.facts.meaning.tables[stream]

@@ -35,7 +35,7 @@ class MailEvents:
         digest = self._feed.facts.meaning.digests[stream]
         state = load_state(cursor, digest)
         horizon = self._feed.horizon(now)
-        lo = self._feed.reach_back(state, now - self._feed.settings.email_events_days * DAY_MS)
+        lo = self._feed.reach_back(state, now, now - self._feed.settings.email_events_days * DAY_MS)
         while True:
             hi = min(horizon, lo + _SLICE_MS)
             resume = save_state({"m": digest, "hi": lo + self._feed.overlap})
@@ -104,7 +104,7 @@ class Forms:
         """Submissions of every form that means something: newest first, down to the last reading."""
         digest = self._feed.facts.meaning.digests["forms"]
         state = load_state(cursor, digest) or {}
-        since = self._feed.reach_back(state, 0)
+        since = self._feed.reach_back(state, now, 0)
         read_before = set(state.get("done") or ())
         done = sorted(read_before)
         for form in self._feed.rows("/marketing/v3/forms/"):
@@ -165,7 +165,7 @@ class Lists:
         digest = self._feed.facts.meaning.digests["lists"]
         state = load_state(cursor, digest) or {}
         seen: dict[str, list[Any]] = dict(state.get("lists") or {})
-        since = self._feed.reach_back(state, 0)
+        since = self._feed.reach_back(state, now, 0)
         for entry in self._list_entries():
             kinds = self._feed.table("lists")(entry)
             identifier = str(entry.get("listId") or "")

@@ -62,7 +62,10 @@ class ObjectReader:
     def read(self, query: Query, cursor: Cursor | None, now: Millis, make: MakeFacts) -> Iterator[Page]:
         """Everything changed since `cursor` up to `now` minus the settling time; the last page is final."""
         horizon = now - round(self._settings.settle_seconds * 1000)
+        overlap = round(self._settings.overlap_minutes * 60_000)
         state = load_state(cursor, query.digest)
+        if state is not None and state.get("hi", 0) - overlap > horizon:
+            state = None  # the portal's clock stood ahead when this was stored: what was changed since is unknown
         if state is None or "hi" not in state:
             state = {"m": query.digest, "hi": horizon, "after": ""}
         if "after" in state:
@@ -70,7 +73,6 @@ class ObjectReader:
         elif "last" in state:
             yield from self._window(query, state, horizon, make)
         if state["hi"] < horizon:
-            overlap = round(self._settings.overlap_minutes * 60_000)
             window = {"m": query.digest, "lo": state["hi"] - overlap, "hi": horizon, "last": 0}
             yield from self._window(query, window, horizon, make)
         elif "after" not in state and "last" not in state:  # read again within the same instant: nothing can be new

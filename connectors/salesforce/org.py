@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from connectors.calls import Clock
 from connectors.mapping import Usage
@@ -10,6 +11,7 @@ from connectors.salesforce.resources import Part, SalesforceApi
 from connectors.salesforce.schema import OBJECTS, Layout, Shape, WrittenMapping, lay_out, shape_of
 from connectors.salesforce.streams import Stream, plan_streams
 from connectors.values import LocalDays
+from core.errors import Unexpected
 from core.records import DAY_MS, Millis
 
 DESCRIBED = (*OBJECTS, "Campaign")
@@ -55,14 +57,21 @@ class OrgLook:
             self.forget()
             parts = [Part("GET", f"sobjects/{name}/describe") for name in DESCRIBED]
             answers = self._api.composite(parts, endpoint="describe")
-            self._shapes = {}
+            shapes: dict[str, Shape] = {}
             for name, answer in zip(DESCRIBED, answers, strict=True):
                 if answer.status == 200:
-                    self._shapes[name] = shape_of(answer.body)
+                    shapes[name] = self._shape(name, answer.body)
                 elif answer.status not in {403, 404}:
                     raise self._api.part_error(answer)
+            self._shapes = shapes
             self._looked_at = self._clock.now()
         return self._shapes
+
+    def _shape(self, name: str, body: Any) -> Shape:
+        try:
+            return shape_of(body)
+        except TypeError as error:
+            raise Unexpected(f"the description of {name} has no fields", system=self._api.name) from error
 
     def layout(self) -> Layout:
         """The mapping, held against the org. Raises InvalidMapping."""

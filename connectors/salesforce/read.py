@@ -89,6 +89,10 @@ class Reader:
     def _drain(self, progress: _Progress, answer: Answer) -> Iterator[Page]:
         """All pages of one stream until this run's horizon."""
         horizon = (answer.at - self._reach.settle) // 1000 * 1000
+        if progress.window.low is not None and progress.window.low > horizon:
+            # The org's clock stood ahead when the cursor was stored: what was changed since is unknown, so all is read anew.
+            progress.window = Window()
+            answer = self._ask(progress)
         while True:
             if answer.error is not None:
                 answer = self._recover(progress, answer, horizon)

@@ -72,10 +72,15 @@ class Shape:
         return name in self.columns
 
 
-def shape_of(body: Mapping[str, Any]) -> Shape:
-    """A describe answer, reduced."""
+def shape_of(body: Any) -> Shape:
+    """A describe answer, reduced. Raises TypeError for an answer that is none."""
+    fields = body.get("fields") if isinstance(body, dict) else None
+    if not isinstance(fields, list) or not isinstance(body.get("name"), str):
+        raise TypeError("no describe")
     columns = {}
-    for item in body["fields"]:
+    for item in fields:
+        if not isinstance(item, Mapping) or not all(isinstance(item.get(key), str) for key in ("name", "type")):
+            raise TypeError("no describe")
         columns[item["name"]] = Column(
             name=item["name"],
             type=item["type"],

@@ -11,7 +11,7 @@ from core.errors import InvalidInput
 from core.records import Millis, to_datetime
 from sync import audit
 from sync.app import App
-from sync.cli.output import print_finding, print_json, print_line
+from sync.cli.output import named_cause, print_finding, print_json, print_line
 from sync.state import deadletters, now_ms
 from sync.state.deadletters import Cause
 from sync.state.outbox import TASK, Entry
@@ -44,7 +44,7 @@ def _show_cause(cause: Cause, zone: ZoneInfo, say: Say) -> None:
         if cause.effect == TASK
         else say("{count} {count:update|updates}", count=count)
     )
-    print_finding("warning", f"[{cause.letters}] {cause.system}", f"{what}: {cause.code} {cause.message}".rstrip())
+    print_finding("warning", f"[{cause.letters}] {cause.system}", f"{what}: {named_cause(cause.code, cause.message)}")
     numbers = ", ".join(map(str, cause.ids[:IDS_SHOWN])) + (" …" if len(cause.ids) > IDS_SHOWN else "")
     print_line("    " + say("numbers {numbers}; since {when}", numbers=numbers, when=_at(cause.since, zone)))
     if hint := _hint(cause.effect, cause.code, say):
@@ -69,7 +69,7 @@ def run_show(app: App, number: int, *, as_json: bool) -> int:
         print_json(document)
         return 0
     rows = [
-        (say("cause"), f"[{cause.letters}] {entry.code or ''} {entry.message or ''}".rstrip()),
+        (say("cause"), f"[{cause.letters}] {named_cause(entry.code, entry.message)}"),
         (say("record"), str(entry.ref)),
         (say("owed since"), _at(entry.created_at, settings.zone)),
         (say("last sent"), _at(entry.sent_at, settings.zone)),

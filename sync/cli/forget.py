@@ -1,35 +1,43 @@
 """`mikomi forget`: shows what will go, asks, erases, and says what it cannot reach."""
 
 import sys
+from collections.abc import Sequence
 
 from core.errors import InvalidInput
 from sync import audit
 from sync.app import App
 from sync.cli.output import ask, print_finding, print_line, print_table
-from sync.forget import WAIT_SECONDS, Leaver, find_leaver, forget, known_backups
+from sync.forget import WAIT_SECONDS, Leaver, find_leaver, forget, known_backups, require_one
+from sync.look.people import KnownPerson, load_people
 from sync.texts import Say, speaker
 
 LISTED = 20
 
 
-def run_forget(app: App, who: str, *, yes: bool) -> int:
+def run_forget(app: App, who: str, *, yes: bool, everyone: bool = False) -> int:
     """Erase a person here, for good. Exit code 1 if the question was answered with no.
 
+    Args:
+        everyone: all the people who hang on the address or record, where there are several.
+
     Raises:
-        InvalidInput: `who` is neither an address nor a record, or nobody could be asked.
+        InvalidInput: `who` is neither an address nor a record, or means several people, or nobody could be asked.
     """
     settings = app.loaded.settings
     say = speaker(settings.language)
     with app.state(create=False) as state:
         with state.read() as connection:
             leaver = find_leaver(connection, who)
-        _show(leaver, say)
+            people = load_people(connection, leaver.people)
+        _show(leaver, [_named(person, settings.language) for person in people], say)
+        if not everyone:
+            require_one(leaver)
         question = say("Erase this person here, for good?") if leaver.refs else say("Refuse this person from now on?")
         if not yes and not confirm(question, say):
             print_line(say("Nothing was changed."))
             return 1
         with audit.acting(actor=audit.operator()), state.alone(wait_seconds=WAIT_SECONDS):
-            gone, whole = forget(state, who)
+            gone, whole = forget(state, who, everyone=everyone)
     print_line(
         say("Erased. Nothing of this person is stored here again.")
         if gone.refs
@@ -51,11 +59,19 @@ def confirm(question: str, say: Say) -> bool:
     return ask(f"{question} [y/N]").lower() in {"y", "yes", "はい"}
 
 
-def _show(leaver: Leaver, say: Say) -> None:
+def _named(person: KnownPerson, language: str) -> str:
+    """Who it is, for whoever must confirm it."""
+    known = (person.name(language), person.company, person.title)
+    return f"#{person.person_id}  " + " / ".join(part for part in known if part)
+
+
+def _show(leaver: Leaver, people: Sequence[str], say: Say) -> None:
     if not leaver.refs:
         print_line(say("Nothing is stored here under this address or record."))
         return
-    print_line(say("Stored of this person, all of which would go:"), "bold")
+    for person in people:
+        print_line(person, "bold")
+    print_line(say("Stored of this person, all of which would go:"))
     rows = [
         (say("records"), f"{len(leaver.refs):,}"),
         (say("activities"), f"{leaver.activities:,}"),

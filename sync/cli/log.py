@@ -141,6 +141,9 @@ def _why(verdict: audit.Verdict, say: Say) -> str:
         audit.UNLINKED: say("it does not follow the entry before it"),
         audit.CUT: say("it and all later ones were taken out"),
         audit.OTHER_END: say("the log does not end as was written down beside it"),
+        audit.END_LOST: say(
+            "the written end of the log was missing when it was made: entries before it may have been taken out"
+        ),
     }
     return texts[verdict.why]
 

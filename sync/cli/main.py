@@ -1,6 +1,7 @@
 """The commands for setting up and looking. Each body imports what it needs, so that `mikomi --help` answers at once."""
 
 import io
+import logging
 import os
 import sys
 import traceback
@@ -23,6 +24,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without Japanese shows escapes, not a traceback
+    logging.lastResort = None  # commands log into a file, or nowhere
     try:
         _run()
     except MikomiError as error:

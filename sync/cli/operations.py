@@ -70,12 +70,13 @@ def reconcile(
 def forget(
     who: Annotated[str, typer.Argument(help="E-mail address, or a record (salesforce/contact/003…).")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    everyone: Annotated[bool, typer.Option("--everyone", help="All the people who hang on it, if several.")] = False,
     config: Config = None,
 ) -> None:
     """Erase a person here, for good: nothing personal stays, and nothing is stored of them again."""
     from sync.cli.forget import run_forget
 
-    raise typer.Exit(run_forget(open_app(config), who, yes=yes))
+    raise typer.Exit(run_forget(open_app(config), who, yes=yes, everyone=everyone))
 
 
 @app.command()

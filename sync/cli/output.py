@@ -179,3 +179,9 @@ def describe_step(step: str, say: Say) -> str:
         case ["write", name, "task"]:
             return say("write tasks to {name}", name=name)
     return step
+
+
+def named_cause(code: str | None, message: str | None) -> str:
+    """A refusal's code and words; many messages begin with the code already."""
+    code, message = code or "", message or ""
+    return message if code and message.startswith(code) else f"{code} {message}".strip()

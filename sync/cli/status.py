@@ -8,7 +8,7 @@ from connectors import OUTPUT_FIELDS
 from core.identity import describe
 from core.records import Millis, to_datetime
 from sync.app import App
-from sync.cli.output import print_finding, print_json, print_line, print_table
+from sync.cli.output import named_cause, print_finding, print_json, print_line, print_table
 from sync.cli.pausing import describe_pause
 from sync.cli.service import service_document, show_service
 from sync.drift import describe_contested
@@ -225,6 +225,8 @@ def _show_refused(refused: Sequence[Refusal], say: Say) -> None:
         )
         example = say("for example {record}", record=cause.example)
         print_finding(
-            "warning", f"[{cause.letters}] {cause.system}", f"{what}: {cause.code} {cause.message} ({example})"
+            "warning",
+            f"[{cause.letters}] {cause.system}",
+            f"{what}: {named_cause(cause.code, cause.message)} ({example})",
         )
     print_line("    → mikomi dead list", "cyan")

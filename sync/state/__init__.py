@@ -186,10 +186,19 @@ def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> Stat
         except (OSError, ValueError) as error:
             raise StateError(f"the state cannot be opened: {error}", hint="check `state:` in mikomi.yaml") from error
     try:
+        _migrate(engine, keep_copy=keep_copy)
+    except BaseException:
+        engine.dispose()
+        raise
+    return State(engine, url)
+
+
+def _migrate(engine: Engine, *, keep_copy: bool) -> None:
+    try:
         migrate(engine, keep_copy=keep_copy)
     except (OperationalError, InternalError) as error:
         hint = "check `state:` in mikomi.yaml"
-        if parsed.get_backend_name() == "postgresql":
+        if engine.dialect.name == "postgresql":
             hint = "see whether the database server runs and can be reached; check `state:` in the settings, or MIKOMI_STATE"
         raise StateError(f"the state database cannot be used: {error.orig}", hint=hint) from error
     except SQLAlchemyError as error:
@@ -197,7 +206,6 @@ def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> Stat
             f"this is not a state database of Mikomi: {getattr(error, 'orig', None) or error}",
             hint="check `state:` in mikomi.yaml",
         ) from error
-    return State(engine, url)
 
 
 def _engine(url: str) -> Engine:

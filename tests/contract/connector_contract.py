@@ -64,6 +64,10 @@ class PracticeCrm(Protocol):
         """Let time pass until all that happened is visible and no overlap reaches back to it."""
         ...
 
+    def turn_clock(self, seconds: float) -> None:
+        """The CRM's clock is set on, or back."""
+        ...
+
     def fail_next(
         self, *, kind: str = "status", status: int = 503, body: str = "", times: int = 1, path: str = ""
     ) -> None:
@@ -195,6 +199,18 @@ class ConnectorContract:
         seen = people_in([*facts_of(pages), *facts_of(connector.read(cursors_of(pages)))])
         assert seen[refs[0].id].fields["last_name"] == "途中変更"
         assert seen[refs[-1].id].fields["last_name"] == "途中変更"
+
+    def test_a_clock_that_stood_ahead_loses_nothing(self, crm: PracticeCrm) -> None:
+        refs = crm.add_people(3)
+        crm.settle()
+        cursors = cursors_of(crm.connect().read({}))
+        crm.turn_clock(2 * 86_400)
+        cursors = cursors_of(crm.connect().read(cursors), cursors)
+        crm.turn_clock(-2 * 86_400)
+        crm.rename(refs[:1], "改姓")
+        crm.settle()
+        facts = facts_of(crm.connect().read(cursors))
+        assert people_in(facts)[refs[0].id].fields["last_name"] == "改姓"
 
     @pytest.mark.parametrize("seed", [1, 2, 3])
     def test_any_history_converges(self, crm: PracticeCrm, seed: int) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from tests.simulation.world import RULEBOOK, World
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a process counts as hanging: a violation."""
 
 QUICK = {

@@ -226,7 +226,10 @@ def _forgotten(world: World, seen: Seen) -> Iterator[str]:
         return
     people = [*seen.org("Lead"), *seen.org("Contact")]
     there = {value for row in people for value in (row["LastName"], row["Email"])}
-    there |= {row["properties"].get(name) for row in seen.portal("contacts") for name in ("lastname", "email")}
+    for row in seen.portal("contacts"):
+        own = row["properties"]
+        more = (own.get("hs_additional_emails") or "").split(";")  # of those who were merged into this one
+        there |= {own.get("lastname"), own.get("email"), *more}
     gone = sorted(word for word in world.tally.erased - there if word)
     places = {}
     if gone:
@@ -282,15 +285,19 @@ def _as_if_new(world: World, seen: Seen) -> list[str]:
 
 
 def _with_rivals(seen: Seen) -> set[str]:
-    """Records of people with two live records of one kind that say different things.
+    """Records of people with two live records of one kind that say different things, and of whoever may be their colleague.
 
-    The newest counts, and whoever begins today cannot tell a stamp that we moved from a person's.
+    The newest counts, also for which company they are of, and whoever begins today cannot tell a stamp that we moved from a
+    person's.
     """
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in seen.mirrored.values():
         groups[row["person_id"], row["system"], row["kind"]].append(row)
     people = {key[0] for key, rows in groups.items() if any(row["fields"] != rows[0]["fields"] for row in rows)}
-    return {ref for ref, row in seen.mirrored.items() if row["person_id"] in people}
+    firms = {row["fields"].get("company") for row in seen.mirrored.values() if row["person_id"] in people} - {None}
+    return {
+        ref for ref, row in seen.mirrored.items() if row["person_id"] in people or row["fields"].get("company") in firms
+    }
 
 
 def _scores_by_record(state: State) -> dict[str, tuple[int, ...]]:

@@ -236,3 +236,23 @@ def test_an_overtaken_run_notes_nothing(tmp_path: Any) -> None:
             write(state, 1)
     assert check(state).rows == 0
     state.close()
+
+
+@pytest.mark.parametrize("archived", [0, 3])
+def test_where_the_written_end_was_taken_out_the_log_goes_on_and_says_so(state: State, archived: int) -> None:
+    write(state, 5)
+    with state.begin() as connection:
+        if archived:
+            rows = connection.execute(select(t.audit).order_by(t.audit.c.seq).limit(archived)).mappings().all()
+            link = {"seq": rows[-1]["seq"], "hash": rows[-1]["hash"]}
+            connection.execute(delete(t.audit).where(t.audit.c.seq <= archived))
+            connection.execute(t.setting.insert().values(name="audit anchor", value=link))
+        connection.execute(delete(t.setting).where(t.setting.c.name == "audit head"))
+    for _ in range(4):
+        write(state, 2)
+    with state.read() as connection:
+        seen = [(row["seq"], row["action"]) for row in audit.look(connection, limit=100)]
+    assert [seq for seq, _ in seen] == list(range(archived + 1, 15))
+    assert [seq for seq, action in seen if action == audit.LOST] == [6]
+    verdict = check(state)
+    assert (verdict.broken, verdict.why) == (6, audit.END_LOST)

@@ -176,6 +176,19 @@ def test_rules_that_come_and_go_are_kept_whole(state: State) -> None:
     assert "鳴海" not in json.dumps(noted, ensure_ascii=False)
 
 
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("sqlite:///mikomi.sqlite3", "sqlite:///mikomi.sqlite3"),
+        ("sqlite:///mikomi.sqlite3?password=hunter2", "sqlite:///mikomi.sqlite3"),
+        ("postgresql://mikomi:hunter2@db.example/mikomi", "postgresql://db.example/mikomi"),
+        ("postgresql:///mikomi?host=/run/pg&user=u&password=hunter2", "postgresql:///mikomi"),
+    ],
+)
+def test_where_the_state_is_is_noted_without_what_opens_it(url: str, kept: str) -> None:
+    assert flatten_settings(settings_with(state=url))["state"] == kept
+
+
 def test_people_and_secrets_in_settings_are_not_shown() -> None:
     found = flatten_settings(
         settings_with(

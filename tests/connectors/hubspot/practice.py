@@ -154,6 +154,9 @@ class PracticePortal:
         row = self.control("records", {"action": "merge", "type": "contacts", "id": survivor.id, "other": loser.id})
         return RecordRef(self.name, "contact", str(row["id"]))
 
+    def turn_clock(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
     def settle(self) -> None:
         self.clock.advance(20 * 60)
 

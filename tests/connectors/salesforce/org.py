@@ -181,6 +181,9 @@ class PracticeOrg:
         self.act("merge", sobject, id=survivor.id, losers=[loser.id])
         return survivor
 
+    def turn_clock(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
     def settle(self) -> None:
         self.clock.advance(20 * 60)
 

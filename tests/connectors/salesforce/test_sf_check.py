@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from connectors.protocol import Diagnosis, Finding
+from connectors.salesforce.schema import shape_of
 from sandbox.salesforce import SalesforceOptions
 from tests.connectors.salesforce.org import PracticeOrg
 
@@ -142,3 +143,9 @@ def test_every_sentence_exists_in_both_languages(org: PracticeOrg) -> None:
     japanese = org.connect(language="ja").check()
     assert finding(japanese, "edition").message == "Enterprise Edition(本番組織、タイムゾーン Asia/Tokyo)"
     assert finding(japanese, "score fields").hint == "mikomi setup --apply"
+
+
+@pytest.mark.parametrize("body", [{"records": [], "done": True}, {"name": "Lead", "fields": [{"name": "Id"}]}, [], "x"])
+def test_an_answer_that_describes_nothing_is_refused_by_name(body: Any) -> None:
+    with pytest.raises(TypeError, match="no describe"):
+        shape_of(body)

@@ -260,3 +260,18 @@ def test_killed_before_the_file_was_rewritten_the_next_pass_does_it(
     left = purge_daily(state, settings, NOW, daily=False)
     assert left is not None
     assert left.rewritten
+
+
+def test_several_people_behind_one_address_are_not_guessed_away(state: State, settings: Settings) -> None:
+    shared = "kenji@shared.example"
+    for id, name in (("003P", "宮本"), ("003Q", "原")):
+        put(state, settings, a_record(id, email=shared, fields={"last_name": name}))
+    assert len(set(numbers(state).values())) == 2
+    before = everything(state)
+    with pytest.raises(InvalidInput, match="2 people hang on this address") as caught:
+        forget(state, shared, now=NOW)
+    assert "--everyone" in (caught.value.hint or "")
+    assert everything(state) == before
+    leaver, _ = forget(state, shared, everyone=True, now=NOW)
+    assert len(leaver.people) == 2
+    assert count(state, t.record) == 0
