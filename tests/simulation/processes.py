@@ -55,6 +55,8 @@ class Company(World):
         """A `mikomi` process; what it says goes into a file. `limit_bytes`: no file of its may grow beyond."""
         self.shift(0)
         environment = os.environ | {"SIMULATED_CLOCK": str(self.folder / "clock"), "PYTHONWARNINGS": "ignore"}
+        if make_url(self.url).get_backend_name() == "postgresql":  # there is no file that a key could lie beside
+            environment["MIKOMI_STATE_KEY"] = "k" * 40
         program = [sys.executable, "-m", "tests.simulation.launcher", *command, "-c", str(self.folder / "mikomi.yaml")]
         with self.said.open("ab") as out:
             return subprocess.Popen(
