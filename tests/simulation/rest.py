@@ -116,8 +116,10 @@ def _owed(world: World, seen: Seen) -> Iterator[str]:
 
 
 def _given_up_rightly(world: World, seen: Seen, row: Row) -> bool:
-    """Whether the record is gone, or was poisoned. Nobody here opts out, and nobody drops a task."""
-    return bool(row["message"]) and (name_of(row) not in seen.live or row["id"] in world.tally.poisoned)
+    """Whether the record is gone, was poisoned, or its person has another task. Nobody here opts out or drops a task."""
+    others = {row["person_id"] for key, row in seen.owed_tasks.items() if key in seen.tasks}
+    merged = row["message"] == "one person, one task" and row["person_id"] in others
+    return bool(row["message"]) and (merged or name_of(row) not in seen.live or row["id"] in world.tally.poisoned)
 
 
 def _offered(world: World, seen: Seen) -> Iterator[str]:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -14,6 +15,8 @@ from tests.simulation.rest import at_the_end, settle
 from tests.simulation.steps import STEPS, take
 from tests.simulation.watch import Watch
 from tests.simulation.world import World
+
+pytestmark = pytest.mark.timeout(300)
 
 
 class Histories(RuleBasedStateMachine):

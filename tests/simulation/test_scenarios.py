@@ -8,6 +8,8 @@ import pytest
 from tests.simulation.processes import Company
 from tests.simulation.scenarios import run_scenario
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def test_whatever_is_killed_comes_to_rest() -> None:
     assert run_scenario(3, "killed", unique=False).violations == ()

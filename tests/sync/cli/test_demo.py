@@ -53,10 +53,11 @@ def sandboxes(people: str) -> set[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_whole_story(tmp_path: Path) -> None:
     before = sandboxes(PEOPLE)
     with demo(PEOPLE, "--language", "en", folder=tmp_path) as process:
-        story, _ = process.communicate(timeout=110)
+        story, _ = process.communicate(timeout=280)
     assert process.returncode == 0, story
     assert [int(n) for n in re.findall(r"^━━ (\d+)\.", story, re.MULTILINE)] == list(range(1, 10))
     assert "SIGKILL" in story
