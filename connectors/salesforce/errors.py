@@ -54,6 +54,10 @@ _QUOTED = REFUSED_CODES | {
 }
 
 
+SESSION_ENDED = "Bad_OAuth_Token"
+"""How the identity service says, with a 403, that an access token has ended."""
+
+
 def first_error(content: object) -> tuple[str, str, tuple[str, ...]]:
     """(code, message, fields) of an error body; empty code where the body is none of Salesforce's."""
     item = content[0] if isinstance(content, list) and content else content
@@ -76,7 +80,7 @@ def translate(status: int, content: Any, *, now: int, retry_after: float | None 
                 hint="other integrations share this quota: see Setup → System Overview → API Usage",
             )
         return RateLimited(_sentence(code, message, fields), retry_after=retry_after or 10.0)
-    if status == 401 or code == "INVALID_SESSION_ID":
+    if status == 401 or code == "INVALID_SESSION_ID" or (isinstance(content, str) and content.strip() == SESSION_ENDED):
         return Unauthorized(
             "Salesforce does not accept the access token (expired, revoked or wrong)",
             hint="check the connection's credentials, then run `mikomi doctor`",

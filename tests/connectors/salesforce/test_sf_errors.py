@@ -41,6 +41,7 @@ def body(code: str, message: str = "", *fields: str) -> list[dict[str, Any]]:
     [
         (401, body("INVALID_SESSION_ID", "Session expired or invalid"), Unauthorized),
         (401, "<html>", Unauthorized),
+        (403, "Bad_OAuth_Token", Unauthorized),
         (403, body("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."), QuotaExhausted),
         (403, body("REQUEST_LIMIT_EXCEEDED", "ConcurrentPerOrgLongTxn Limit exceeded."), RateLimited),
         (403, body("API_DISABLED_FOR_ORG", "The REST API is not enabled"), Forbidden),
