@@ -29,7 +29,8 @@ def run_forget(app: App, who: str, *, yes: bool, everyone: bool = False) -> int:
         with state.read() as connection:
             leaver = find_leaver(connection, who)
             people = load_people(connection, leaver.people)
-        _show(leaver, [_named(person, settings.language) for person in people], say)
+        # Names are for whoever is asked: what a script prints ends up in a log, which must keep nothing of the person.
+        _show(leaver, [] if yes else [_named(person, settings.language) for person in people], say)
         if not everyone:
             require_one(leaver)
         question = say("Erase this person here, for good?") if leaver.refs else say("Refuse this person from now on?")
