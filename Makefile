@@ -1,4 +1,6 @@
 # Every target sets itself up: it needs python3 (>= 3.11, with venv), make and the package registries. Nothing else.
+# Processes that tests, soak and demo start find our modules compiled: without, each of hundreds compiles them again.
+export PYTHONDONTWRITEBYTECODE =
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

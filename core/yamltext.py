@@ -13,6 +13,9 @@ import yaml
 
 Path = tuple[str | int, ...]
 
+FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser where PyYAML was built with it: ten times faster, and every command reads two files."""
+
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 MAX_SIZE = 1_000_000
@@ -46,14 +49,19 @@ class Source:
 
 def read_source(text: str) -> Source:
     """Parse; what cannot be read is in `problems`, never raised."""
+    source = _read(text, FAST)
+    return _read(text, yaml.SafeLoader) if source.problems else source  # which says better what it found, and where
+
+
+def _read(text: str, loader: Any) -> Source:
     source = Source()
     if len(text) > MAX_SIZE:
         source.problems.append(Problem(1, "", "the file is larger than 1 MB"))
         return source
     try:
-        if not _refuse_tricks(text, source):
+        if not _refuse_tricks(text, source, loader):
             return source
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=loader)
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = getattr(error, "problem", None) or "the nesting is too deep, or the text is not YAML"
@@ -70,9 +78,9 @@ def _line(mark: Any) -> int:
     return int(mark.line) + 1
 
 
-def _refuse_tricks(text: str, source: Source) -> bool:
+def _refuse_tricks(text: str, source: Source, loader: Any) -> bool:
     documents = depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=loader):
         line = _line(event.start_mark)
         documents += isinstance(event, yaml.DocumentStartEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -116,7 +124,7 @@ def _value(node: yaml.Node, path: Path, source: Source) -> object:
 
 def _scalar(node: yaml.Node) -> object:
     text = str(node.value)
-    if getattr(node, "style", None) is not None:
+    if getattr(node, "style", None):
         return text  # quoted
     if text in _WORDS:
         return _WORDS[text]

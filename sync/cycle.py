@@ -6,7 +6,7 @@ Scores are as of the newest time that any CRM gave in this run, so that facts an
 
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -167,8 +167,7 @@ class Cycle:
         if report.daily and not report.dry_run:
             with self._state.begin() as connection:
                 deadletters.revive_all(connection, now=moment.now)
-        with closing(engine):
-            self._score_and_plan(engine, plan, moment, ids, signature, report)
+        self._score_and_plan(engine, plan, moment, ids, signature, report)
         report.cut_short = False
 
     def _score_and_plan(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.canary import Canary
+from tests.compile_once import share_compiled_statements
 
 MEMORY = Path("/dev/shm")
 ROOM = 4_000_000_000
@@ -17,6 +18,7 @@ CANARY = pytest.StashKey[Canary]()
 
 def pytest_configure(config: pytest.Config) -> None:
     _write_to_memory()
+    share_compiled_statements()
     canary = Canary()
     config.pluginmanager.register(canary, "canary")
     config.stash[CANARY] = canary

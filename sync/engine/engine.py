@@ -19,7 +19,7 @@ from sync.state.rows import chunks
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sync.engine.session import PlanSql, Session
+    from sync.engine.session import PlanSql, Session, Texts
 
 TREND_MS = 7 * DAY_MS
 BATCH = 2_500
@@ -28,6 +28,9 @@ MEMORY = "1GB"
 """What a slice may take before it spills to disk: it takes a fraction, unless one company is half the market."""
 THREADS = 1
 """DuckDB's threads in a full pass: more have buffers of their own, and whoever plans the batches is one thread anyway."""
+
+SMALL = 500
+"""People that a full pass scores as one small batch: setting up a slice takes longer than scoring them."""
 
 _SHOWN = ("total", "priority", "fit", "engagement", "relationship", "withheld", "band")
 
@@ -41,6 +44,7 @@ class ScoreEngine:
         zone: the settings' time zone, in which days are counted.
         memory_limit: of one slice of a full pass.
         slice_size: people in a slice of a full pass.
+        small: a full pass over no more people is one small batch.
     """
 
     def __init__(
@@ -51,52 +55,27 @@ class ScoreEngine:
         *,
         memory_limit: str = MEMORY,
         slice_size: int = SLICE,
+        small: int = SMALL,
     ) -> None:
         self._state = state
         self._rulebook = rulebook
         self._zone = zone
         self._memory_limit = memory_limit
         self._slice = slice_size
-        self._warm: Session | None = None
-
-    def close(self) -> None:
-        """Give the warm session's memory back; the engine may be used again."""
-        if self._warm is not None:
-            self._warm.close()
-            self._warm = None
+        self._small = small
 
     def score_people(self, ids: Sequence[int], as_of: Millis) -> list[Scored]:
         """Scores with lines and reasons of some people, as of a moment; ids that nobody has are left out."""
-        from sync.engine.fetch import fetch_facts
-        from sync.engine.needs import needs_of
-        from sync.engine.session import PREPARED, Session, compiled
+        from sync.engine.session import PREPARED, compiled
+        from sync.engine.warm import warm_session
 
-        sql = compiled(self._rulebook)
-        if self._warm is None:
-            self._warm = Session(memory_limit="512MB", threads=1)
-            self._warm.install(sql)
-            self._warm.prepare(sql)
-        session = self._warm
-        earliest = as_of - TREND_MS
-        with self._state.read() as connection:
-            facts = fetch_facts(
-                connection,
-                needs_of(self._rulebook),
-                ids,
-                earliest=earliest,
-                earliest_day=local_day(earliest, self._zone),
-                zone=self._zone,
-            )
-        for name, rows in facts.items():
-            session.replace(name, rows)
-        wanted = set(ids)
-        people = [row["person_id"] for row in facts["person"] if row["person_id"] in wanted]
-        session.replace("snapshot", [row for person in people for row in self._moments(person, as_of)])
-        session.replace("asked", [self._moments(person, as_of)[0] for person in people])
-        session.score(PREPARED)
-        lines = lines_by_snapshot(session.lines(PREPARED))
-        today = local_day(as_of, self._zone)
-        return [_with_lines(row, lines, today) for rows in session.batches(as_of, BATCH) for row in rows]
+        with warm_session(compiled(self._rulebook)) as session:
+            people = self._load_some(session, ids, [as_of, as_of - TREND_MS])
+            session.replace("asked", [self._moment(person, as_of) for person in people])
+            session.score(PREPARED)
+            lines = lines_by_snapshot(session.lines(PREPARED))
+            today = local_day(as_of, self._zone)
+            return [_with_lines(row, lines, today) for rows in session.batches(as_of, BATCH) for row in rows]
 
     def score_all(
         self, as_of: Millis, on_progress: Callable[[int, int], None] | None = None, *, trend: bool = True
@@ -110,21 +89,64 @@ class ScoreEngine:
             on_progress: called with (people done, people in all) after every batch.
             trend: without it every trend is `unknown`, and the pass is about half as long.
         """
+        count, done = count_people(self._state), 0
+        moments = [as_of, as_of - TREND_MS] if trend else [as_of]
+        for batch in self._score_few(moments) if count <= self._small else self._score_slices(moments):
+            yield batch
+            done += len(batch)
+            if on_progress is not None:
+                on_progress(done, count)
+
+    def _score_few(self, moments: Sequence[Millis]) -> Iterator[list[Scored]]:
+        """Everyone at once, where setting up a slice would take longer than scoring them."""
+        from sync.engine.session import PREPARED, compiled
+        from sync.engine.warm import warm_session
+
+        sql = compiled(self._rulebook)
+        with self._state.read() as connection:
+            ids = connection.execute(select(t.person.c.person_id)).scalars().all()
+        with warm_session(sql) as session:
+            self._load_some(session, ids, moments)
+            session.score(PREPARED)
+            for rows in session.batches(moments[0], BATCH):
+                yield self._batch(session, PREPARED, rows, moments[0], sql.plan.digest)
+
+    def _load_some(self, session: "Session", ids: Sequence[int], moments: Sequence[Millis]) -> list[int]:
+        """Some people's facts and snapshots; who of them there is."""
+        from sync.engine.fetch import fetch_facts
+        from sync.engine.needs import needs_of
+
+        earliest = min(moments)
+        with self._state.read() as connection:
+            facts = fetch_facts(
+                connection,
+                needs_of(self._rulebook),
+                ids,
+                earliest=earliest,
+                earliest_day=local_day(earliest, self._zone),
+                zone=self._zone,
+            )
+        for name, rows in facts.items():
+            session.replace(name, rows)
+        wanted = set(ids)
+        people = [row["person_id"] for row in facts["person"] if row["person_id"] in wanted]
+        snapshots = [self._moment(person, at, number) for person in people for number, at in enumerate(moments)]
+        session.replace("snapshot", snapshots)
+        return people
+
+    def _score_slices(self, moments: Sequence[Millis]) -> Iterator[list[Scored]]:
         from sync.engine.load import spill_folder
         from sync.engine.release import release_memory
         from sync.engine.session import compiled
+        from sync.engine.warm import drop_warm
 
         sql = compiled(self._rulebook)
-        release_memory()  # what reading and recognising left behind would be added to what a slice takes
-        count, done = count_people(self._state), 0
-        moments = [as_of, as_of - TREND_MS] if trend else [as_of]
+        # What small batches keep, and what reading and recognising left behind, would be added to what a slice takes.
+        drop_warm()
+        release_memory()
         with spill_folder(self._state.url) as folder:
             for people in cut_slices(self._state, self._slice):
-                for batch in self._score_slice(sql, people, moments, folder):
-                    yield batch
-                    done += len(batch)
-                    if on_progress is not None:
-                        on_progress(done, count)
+                yield from self._score_slice(sql, people, moments, folder)
 
     def _score_slice(
         self, sql: "PlanSql", people: Slice, moments: Sequence[Millis], folder: "Path"
@@ -147,14 +169,14 @@ class ScoreEngine:
             )
             session.score(sql)
             for rows in session.batches(as_of, BATCH):
-                yield self._batch(session, sql, rows, as_of)
+                yield self._batch(session, sql, rows, as_of, sql.plan.digest)
 
     def _batch(
-        self, session: "Session", sql: "PlanSql", rows: Sequence[Mapping[str, Any]], as_of: Millis
+        self, session: "Session", sql: "Texts", rows: Sequence[Mapping[str, Any]], as_of: Millis, digest: str
     ) -> list[Scored]:
         stored = self._stored([row["person_id"] for row in rows])
-        changed = [row["person_id"] for row in rows if self._differs(row, stored.get(row["person_id"]), sql)]
-        session.replace("asked", [self._moments(person, as_of)[0] for person in changed])
+        changed = [row["person_id"] for row in rows if self._differs(row, stored.get(row["person_id"]), digest)]
+        session.replace("asked", [self._moment(person, as_of) for person in changed])
         lines = lines_by_snapshot(session.lines(sql)) if changed else {}
         asked, today = set(changed), local_day(as_of, self._zone)
         result = []
@@ -181,22 +203,19 @@ class ScoreEngine:
         return found
 
     @staticmethod
-    def _differs(row: Mapping[str, Any], before: Mapping[str, Any] | None, sql: "PlanSql") -> bool:
-        if before is None or before["dirty"] or before["digest"] != sql.plan.digest:
+    def _differs(row: Mapping[str, Any], before: Mapping[str, Any] | None, digest: str) -> bool:
+        if before is None or before["dirty"] or before["digest"] != digest:
             return True
         return any(row[name] != before[name] for name in _SHOWN)
 
-    def _moments(self, person_id: int, as_of: Millis) -> list[dict[str, int]]:
-        """A person's snapshots: now (even number) and a trend's distance before (odd number)."""
-        return [
-            {
-                "snapshot_id": 2 * person_id + number,
-                "person_id": person_id,
-                "as_of": at,
-                "day": local_day(at, self._zone),
-            }
-            for number, at in enumerate((as_of, as_of - TREND_MS))
-        ]
+    def _moment(self, person_id: int, at: Millis, number: int = 0) -> dict[str, int]:
+        """A person's snapshot: number 0 is now, 1 a trend's distance before."""
+        return {
+            "snapshot_id": 2 * person_id + number,
+            "person_id": person_id,
+            "as_of": at,
+            "day": local_day(at, self._zone),
+        }
 
 
 def lines_by_snapshot(rows: Iterable[Mapping[str, Any]]) -> dict[int, list[Line]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from ibis.expr.types import Table
 
 from core.rulebook import Rulebook
-from core.scoring.facts import SCHEMAS
+from core.scoring.facts import FACTS, SCHEMAS
 from core.scoring.plan import ScoringPlan, compile_rulebook
 
 Row = Mapping[str, Any]
@@ -138,7 +138,7 @@ class Session:
             # Sorted ids and stamps shrink to a fifth.
             self.connection.execute("ATTACH ':memory:' AS facts (COMPRESS true)")
             self.connection.execute("USE facts")
-        self._installed = ""
+        self.installed = ""
         for name, columns in SCHEMAS.items():
             body = ", ".join(f'"{column}" {_DUCKDB[kind]}' for column, kind in columns.items())
             self.connection.execute(f'CREATE TABLE "{name}" ({body})')
@@ -148,13 +148,18 @@ class Session:
         """Give memory and temporary files back."""
         self.connection.close()
 
+    def empty(self) -> None:
+        """Forget all people; a rulebook's numbers and prepared statements stay."""
+        for name in (*FACTS, "snapshot", "asked", "earned", "total", "trend"):
+            self.connection.execute(f'DELETE FROM "{name}"')
+
     def install(self, sql: PlanSql) -> None:
         """Put a rulebook's numbers into their tables."""
-        if self._installed == sql.plan.digest:
+        if self.installed == sql.plan.digest:
             return
         for name, rows in sql.plan.tables.items():
             self.replace(name, rows)
-        self._installed = sql.plan.digest
+        self.installed = sql.plan.digest
 
     def replace(self, name: str, rows: Sequence[Row]) -> None:
         """Empty a table and fill it with rows; keys that are no column are ignored, missing ones are null."""

@@ -1,7 +1,6 @@
 """One person's score line by line, computed anew at a moment, with what belongs to it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -97,8 +96,8 @@ def explain_people(
         stored = _stored(connection, people)
         read_at = _read_at(connection)
     zone = settings.zone
-    with closing(ScoreEngine(state, rulebook, zone)) as engine:
-        scores = {s.person_id: s for s in engine.score_people([person.person_id for person in people], moment)}
+    scored_now = ScoreEngine(state, rulebook, zone).score_people([person.person_id for person in people], moment)
+    scores = {score.person_id: score for score in scored_now}
     digest = scoring_digest(rulebook)
     holidays = holidays_around(settings, local_day(moment, zone))
     found = []

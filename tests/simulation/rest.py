@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unicodedata import category, normalize
@@ -253,7 +252,8 @@ def _same_again(world: World, seen: Seen) -> Iterator[str]:
     stored: dict[int, dict[int, Row]] = defaultdict(dict)
     for row in seen.state(t.score):
         stored[row["as_of"]][row["person_id"]] = row
-    with world.state() as state, closing(ScoreEngine(state, rulebook_with(world.points), ZONE)) as engine:
+    with world.state() as state:
+        engine = ScoreEngine(state, rulebook_with(world.points), ZONE)
         for as_of, rows in stored.items():
             first, second = (engine.score_people(sorted(rows), as_of) for _ in range(2))
             if repr(first) != repr(second):

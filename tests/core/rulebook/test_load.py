@@ -1,9 +1,11 @@
 """Every mistake in a rule file is found, named with its place, and all of them at once."""
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core import yamltext
 from core.errors import InvalidRulebook
 from core.rulebook import (
     ActivityRule,
@@ -304,3 +306,16 @@ def test_any_cut_of_a_template_is_an_error_with_a_place(data: st.DataObject) -> 
         load_rulebook("".join(lines[:at]), source="rules.yaml")
     except InvalidRulebook as error:
         assert error.place.startswith("rules.yaml:")  # noqa: PT017
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_both_parsers_read_the_same(data: st.DataObject) -> None:
+    """libyaml's is only faster: whatever it takes, PyYAML's own takes, with the same values on the same lines."""
+    name = data.draw(st.sampled_from(sorted(templates())))
+    text = template_text(name)
+    cut = "".join(text.splitlines(keepends=True)[: data.draw(st.integers(0, text.count("\n")))])
+    fast = yamltext._read(cut, yamltext.FAST)
+    slow = yamltext._read(cut, yaml.SafeLoader)
+    assert (fast.value, fast.lines) == (slow.value, slow.lines)
+    assert bool(fast.problems) == bool(slow.problems)

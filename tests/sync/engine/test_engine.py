@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,25 @@ def filled(world: World, request: pytest.FixtureRequest, tmp_path_factory: pytes
         state.close()
 
 
+def streaming(state: State, book: Rulebook, **options: Any) -> ScoreEngine:
+    """An engine that takes even these few people in slices, as it does large companies."""
+    return ScoreEngine(state, book, ZONE, small=0, **options)
+
+
+HOW = pytest.mark.parametrize("engine_of", [streaming, lambda state, book: ScoreEngine(state, book, ZONE)], ids=["slices", "small"])  # fmt: skip
+Maker = Callable[[State, Rulebook], ScoreEngine]
+
+
 def everyone(engine: ScoreEngine, as_of: int = NOW) -> list[Scored]:
     scores = [score for batch in engine.score_all(as_of) for score in batch]
     return sorted(scores, key=lambda score: score.person_id)
 
 
 @pytest.mark.parametrize("as_of", [NOW, NOW - 30 * DAY_MS])
-def test_both_ways_and_the_oracle_agree(filled: State, world: World, book: Rulebook, as_of: int) -> None:
+def test_all_ways_and_the_oracle_agree(filled: State, world: World, book: Rulebook, as_of: int) -> None:
     engine = ScoreEngine(filled, book, ZONE)
     some = engine.score_people(range(1, PEOPLE + 1), as_of)
-    assert some == everyone(engine, as_of)
+    assert some == everyone(engine, as_of) == everyone(streaming(filled, book), as_of)
     oracle = Oracle(book, world)
     for score in some:
         at = {"person_id": score.person_id, "as_of": as_of, "day": local_day(as_of, ZONE)}
@@ -75,7 +84,6 @@ def test_both_ways_and_the_oracle_agree(filled: State, world: World, book: Ruleb
         assert score.trend == ("rising" if rise >= 3 else "falling" if rise <= -3 else "flat")
         assert score.lines is not None
         assert sum(line.milli for line in score.lines if line.kind != "withheld") == 1000 * score.total
-    engine.close()
 
 
 def test_one_person_alone_scores_as_in_company(filled: State, book: Rulebook) -> None:
@@ -87,12 +95,14 @@ def test_one_person_alone_scores_as_in_company(filled: State, book: Rulebook) ->
         assert engine.score_people([person_id], NOW) == [together[person_id]]
     assert engine.score_people([10**9], NOW) == []
     assert engine.score_people([], NOW) == []
-    engine.close()
 
 
-def test_unchanged_people_keep_their_stored_reasons(state: State, book: Rulebook, world: World) -> None:
+@HOW
+def test_unchanged_people_keep_their_stored_reasons(
+    state: State, book: Rulebook, world: World, engine_of: Maker
+) -> None:
     store_world(state, world)
-    engine = ScoreEngine(state, book, ZONE)
+    engine = engine_of(state, book)
     first = everyone(engine)
     keep(state, first, scoring_digest(book))
     again = everyone(engine)
@@ -123,7 +133,7 @@ def test_the_full_pass_without_adbc_says_the_same(filled: State, world: World, b
     """A database in memory has no address for another driver: rows come through SQLAlchemy."""
     memory = open_state("sqlite://")
     store_world(memory, world)
-    assert everyone(ScoreEngine(memory, book, ZONE)) == everyone(ScoreEngine(filled, book, ZONE))
+    assert everyone(streaming(memory, book)) == everyone(streaming(filled, book))
     memory.close()
 
 
@@ -132,7 +142,7 @@ def test_progress_is_told_and_nothing_is_left_behind(
 ) -> None:
     store_world(state, world)
     told: list[tuple[int, int]] = []
-    for _ in ScoreEngine(state, book, ZONE).score_all(NOW, lambda done, count: told.append((done, count))):
+    for _ in streaming(state, book).score_all(NOW, lambda done, count: told.append((done, count))):
         pass
     alone = sum(person["company_id"] is None for person in world["person"])
     assert told == [(PEOPLE - alone, PEOPLE), (PEOPLE, PEOPLE)]
@@ -142,17 +152,19 @@ def test_progress_is_told_and_nothing_is_left_behind(
 @pytest.mark.parametrize("size", [3, 11])
 def test_slices_of_any_size_say_the_same(filled: State, book: Rulebook, size: int) -> None:
     """The colleagues and deals that a score looks at are in the slice, however small it is."""
-    whole = everyone(ScoreEngine(filled, book, ZONE))
+    whole = everyone(streaming(filled, book))
     assert any(line.rule_id == "buying-group" for score in whole for line in score.lines or ())
-    assert everyone(ScoreEngine(filled, book, ZONE, slice_size=size)) == whole
+    assert everyone(streaming(filled, book, slice_size=size)) == whole
 
 
-def test_an_empty_state_has_no_scores(state: State, book: Rulebook) -> None:
-    assert everyone(ScoreEngine(state, book, ZONE)) == []
+@HOW
+def test_an_empty_state_has_no_scores(state: State, book: Rulebook, engine_of: Maker) -> None:
+    assert everyone(engine_of(state, book)) == []
 
 
-def test_a_pass_without_trend(filled: State, book: Rulebook) -> None:
-    engine = ScoreEngine(filled, book, ZONE)
+@HOW
+def test_a_pass_without_trend(filled: State, book: Rulebook, engine_of: Maker) -> None:
+    engine = engine_of(filled, book)
     plain = [score for batch in engine.score_all(NOW, trend=False) for score in batch]
     assert {score.trend for score in plain} == {"unknown"}
     totals = {score.person_id: score.total for score in everyone(engine)}
@@ -161,7 +173,7 @@ def test_a_pass_without_trend(filled: State, book: Rulebook) -> None:
 
 def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, book: Rulebook, world: World) -> None:
     store_world(state, world)
-    before = everyone(ScoreEngine(state, book, ZONE))
+    before = everyone(streaming(state, book))
     with state.begin() as connection:
         stray = {"person_id": 0, "occurred_at": NOW, "id": 10**6, "kind": 9, "known_at": NOW, "day": 20_000,
                  "suspect": False, "source": 1, "source_id": "x", "who": "email/x@mail.example", "known_inexact": False,
@@ -171,14 +183,14 @@ def test_facts_of_unknown_people_and_deleted_deals_do_not_count(state: State, bo
                 "created_at": 0, "closed_at": NOW - DAY_MS, "modified_at": 0}  # fmt: skip
         connection.execute(insert(t.deal).values(**deal, deal_id=10**6, deleted_at=NOW))
         connection.execute(insert(t.deal).values(**(deal | {"id": "006twin"}), deal_id=10**6 + 1, duplicate_of=1))
-    assert everyone(ScoreEngine(state, book, ZONE)) == before
+    assert everyone(streaming(state, book)) == before
     assert ScoreEngine(state, book, ZONE).score_people(range(1, PEOPLE + 1), NOW) == before
 
 
 def test_a_database_that_is_away_is_said_so(filled: State, book: Rulebook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filled, "url", "postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(StateUnavailable, match="cannot be read now"):
-        everyone(ScoreEngine(filled, book, ZONE))
+        everyone(streaming(filled, book))
 
 
 def test_a_database_that_goes_away_in_the_middle_is_said_so(
@@ -199,7 +211,7 @@ def test_a_database_that_goes_away_in_the_middle_is_said_so(
 
     monkeypatch.setattr(load, "_reader", reader)
     with pytest.raises(StateUnavailable, match="cannot be read now"):
-        everyone(ScoreEngine(filled, book, ZONE))
+        everyone(streaming(filled, book))
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{folder}/state.sqlite3", "postgresql://somewhere/state", "sqlite://"])
@@ -224,3 +236,24 @@ def test_no_room_for_temporary_files_is_said_so(tmp_path: Path) -> None:
 
     with pytest.raises(StateUnavailable, match="temporary folder"), spill_folder(f"sqlite:///{tmp_path}/gone/state.db"):
         pass
+
+
+def test_a_kept_session_holds_no_facts_and_none_is_kept_after_an_error(filled: State, book: Rulebook) -> None:
+    from core.scoring.facts import FACTS
+    from sync.engine import warm
+    from sync.engine.session import compiled
+
+    sql = compiled(book)
+    warm.drop_warm()
+    ScoreEngine(filled, book, ZONE).score_people(range(1, PEOPLE + 1), NOW)
+    (kept,) = warm._kept
+    assert {name: kept.rows(f'SELECT count(*) AS n FROM "{name}"')[0]["n"] for name in FACTS} == dict.fromkeys(FACTS, 0)
+    with warm.warm_session(sql) as first, warm.warm_session(sql) as second:
+        assert first is kept
+        assert second is not kept, "nobody else uses it meanwhile"
+    assert warm._kept == [second, first]
+    with pytest.raises(ZeroDivisionError), warm.warm_session(sql):
+        raise ZeroDivisionError
+    assert warm._kept == [first]
+    warm.drop_warm()
+    assert warm._kept == []
