@@ -26,6 +26,7 @@ from sqlalchemy import Engine
 
 import sync.state
 from sync.state import State
+from tests.compile_once import share_compiled_statements
 from tests.simulation.histories import Lived, live_through
 from tests.simulation.scenarios import SCENARIOS, run_scenario
 from tests.sync.databases import Server, keep_in_memory
@@ -97,6 +98,7 @@ class _Worker:
         self._restart: Callable[[float], None] | None = None
         memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
         self._scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mikomi-soak-", dir=memory)))
+        share_compiled_statements()
         self._engines = _Engines()
 
     def live(self, job: Job) -> Lived:
