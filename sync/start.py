@@ -76,7 +76,10 @@ def start_run(
                 problems.append((name, error))
     nothing_left = all(report.system(name).stopped for name in connectors)
     if problems and (strict or (nothing_left and any(not isinstance(error, Transient) for _, error in problems))):
-        raise cannot_start(problems)
+        found = cannot_start(problems)
+        if not nothing_left and len(problems) < len(connectors):
+            found.hint = f"{found.hint}; without it until then: mikomi sync --partial"
+        raise found
 
 
 # --- what a connection had, and has no more --------------------------------------------------------------------------------

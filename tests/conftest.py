@@ -1,5 +1,6 @@
 """Of the whole test run: where its files go, and the watch over what it logs."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -31,6 +32,13 @@ def _write_to_memory() -> None:
     if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None
+
+
+def pytest_collection_finish() -> None:
+    """Some hundred thousand objects live until the end: the collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

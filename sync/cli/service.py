@@ -51,7 +51,7 @@ def show_service(
                 when=when,
                 count=f"{reconciled['left']:,}",
             )
-            print_finding("warning", say("reconcile"), text, "mikomi reconcile")
+            print_finding("warning", say("reconcile"), text, "mikomi reconcile --heal")
         else:
             print_line("  " + say("last reconciled at {when}", when=when))
 

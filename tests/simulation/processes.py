@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
+from sync.tokens import KEY_VARIABLE
 from tests.simulation.world import RULEBOOK, World
 
 PATIENCE = 120.0
@@ -36,6 +37,15 @@ class Company(World):
         self.hung = 0
         self.exits: list[int] = []  # of the processes that were waited for
 
+    def __enter__(self) -> Self:
+        if make_url(self.url).get_backend_name() == "postgresql":  # there is no file that a key could lie beside
+            os.environ[KEY_VARIABLE] = "k" * 40
+        return super().__enter__()
+
+    def __exit__(self, *details: object) -> None:
+        super().__exit__(*details)
+        os.environ.pop(KEY_VARIABLE, None)
+
     def write_configuration(self, **changes: Any) -> None:
         settings = self.settings.model_dump(mode="json", exclude_defaults=True) | {"language": "ja", **changes}
         settings["connections"] = {name: section | QUICK[name] for name, section in settings["connections"].items()}
@@ -55,8 +65,6 @@ class Company(World):
         """A `mikomi` process; what it says goes into a file. `limit_bytes`: no file of its may grow beyond."""
         self.shift(0)
         environment = os.environ | {"SIMULATED_CLOCK": str(self.folder / "clock"), "PYTHONWARNINGS": "ignore"}
-        if make_url(self.url).get_backend_name() == "postgresql":  # there is no file that a key could lie beside
-            environment["MIKOMI_STATE_KEY"] = "k" * 40
         program = [sys.executable, "-m", "tests.simulation.launcher", *command, "-c", str(self.folder / "mikomi.yaml")]
         with self.said.open("ab") as out:
             return subprocess.Popen(

@@ -48,12 +48,14 @@ def settle(world: World, *, held: bool = True) -> list[str]:
         world.sync(sweep=True)
         world.reconcile()
     writing: dict[int, int] = defaultdict(int)
+    stopped = ""
     for turn in range(ROUNDS):
         world.wait(QUIET_SECONDS)
         report = world.sync(sweep=turn == 0)
         if report is None:
             return [f"I4: healed, and yet a run ends with {world.stopped[-1]!r}"]
-        if any(system.stopped for system in report.systems.values()):
+        stopped = "".join(f"; {system} is stopped: {s.error}" for system, s in report.systems.items() if s.stopped)
+        if stopped:
             world.wait(6 * 3600.0)  # a day's calls come back at midnight, a breaker closes within the hour
             continue
         if not _sent(report) and not report.scores_changed and not report.fields_owed:
@@ -62,7 +64,7 @@ def settle(world: World, *, held: bool = True) -> list[str]:
         writing[day] += 1
         if writing[day] > WRITING:
             return [f"I8: {writing[day]} passes of one day wrote without a human act"]
-    return [f"I8: after {ROUNDS} rounds without a human act it still writes"]
+    return [f"I8: after {ROUNDS} rounds without a human act it still writes{stopped}"]
 
 
 def _stays_quiet(world: World) -> list[str]:

@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
@@ -198,3 +199,18 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a new database; every test that asks for it runs on both."""
     with fresh_database(request.param, request, tmp_path) as url:
         yield url
+
+
+def on_one_database(metafunc: pytest.Metafunc) -> None:
+    """A module's `pytest_generate_tests`: each test that asks for a database runs on one of them, half of the tests on either.
+
+    For whole passes, where the CRMs are the subject and half a minute is soon spent; what is about the database itself runs on
+    both, and so does a test here that says so (`on_both`).
+    """
+    asked = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "database" in metafunc.fixturenames and "database" not in asked:
+        kind = BOTH[zlib.crc32(metafunc.function.__name__.encode()) % 2]
+        metafunc.definition.add_marker(pytest.mark.parametrize("database", [kind], indirect=True))
+
+
+on_both = pytest.mark.parametrize("database", BOTH, indirect=True)

@@ -12,7 +12,10 @@ from core.errors import AlreadyRunning, CannotStart, InvalidSettings
 from sandbox import Sandbox
 from sync.cli.setup import run_setup
 from sync.state import schema as t
+from tests.sync.databases import on_both, on_one_database
 from tests.sync.practice import MORNING_MS, Practice, control, people_by_record
+
+pytest_generate_tests = on_one_database
 
 PEOPLE = 60
 MANY = 120
@@ -53,6 +56,7 @@ def keys(practice: Practice) -> Counter[str]:
     return Counter(found)
 
 
+@on_both
 def test_first_sync_writes_scores_and_one_task_a_hand_over(practice: Practice) -> None:
     report = practice.sync()
     assert report.outcome == "ok", report.systems
@@ -136,6 +140,7 @@ def test_a_changed_rulebook_makes_no_second_task(practice: Practice) -> None:
     assert set(before) <= set(after)
 
 
+@on_both
 def test_a_dry_run_writes_nothing(practice: Practice) -> None:
     before = writes(practice)
     report = practice.sync(dry_run=True)
@@ -221,7 +226,7 @@ def test_a_wrong_credential_stops_everything_before_it_begins(
     with pytest.raises(CannotStart, match="hubspot") as caught:
         practice.sync()
     assert caught.value.exit_code == 2
-    assert caught.value.hint
+    assert caught.value.hint.endswith("without it until then: mikomi sync --partial")
     assert writes(practice) == before
     assert practice.rows(t.cursor) == []
 
@@ -383,6 +388,7 @@ def test_a_field_made_again_is_filled_again(practice: Practice) -> None:
     assert [c["id"] for c in page["results"] if c["properties"].get("mikomi_score") in (None, "")] == []
 
 
+@on_both
 def test_a_second_sync_at_the_same_time_is_refused(practice: Practice) -> None:
     with practice.state() as state, state.alone(), pytest.raises(AlreadyRunning) as caught:
         practice.sync()
@@ -391,6 +397,7 @@ def test_a_second_sync_at_the_same_time_is_refused(practice: Practice) -> None:
     assert practice.sync().outcome == "ok"
 
 
+@on_both
 def test_a_state_of_another_time_zone_is_refused(practice: Practice) -> None:
     practice.sync()
     practice.write_config(timezone="Europe/Berlin")
