@@ -49,8 +49,11 @@ class Source:
 
 def read_source(text: str) -> Source:
     """Parse; what cannot be read is in `problems`, never raised."""
-    source = _read(text, FAST)
-    return _read(text, yaml.SafeLoader) if source.problems else source  # which says better what it found, and where
+    if "\t" not in text:  # libyaml takes tabs where PyYAML and YAML's own rules do not
+        source = _read(text, FAST)
+        if not source.problems:
+            return source
+    return _read(text, yaml.SafeLoader)  # which also says better what it found, and where
 
 
 def _read(text: str, loader: Any) -> Source:
@@ -62,7 +65,7 @@ def _read(text: str, loader: Any) -> Source:
         if not _refuse_tricks(text, source, loader):
             return source
         node = yaml.compose(text, Loader=loader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, UnicodeEncodeError) as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = getattr(error, "problem", None) or "the nesting is too deep, or the text is not YAML"
         source.problems.append(Problem(mark.line + 1 if mark else 1, "", f"not valid YAML: {what}"))

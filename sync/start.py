@@ -77,8 +77,10 @@ def start_run(
     nothing_left = all(report.system(name).stopped for name in connectors)
     if problems and (strict or (nothing_left and any(not isinstance(error, Transient) for _, error in problems))):
         found = cannot_start(problems)
-        if not nothing_left and len(problems) < len(connectors):
-            found.hint = f"{found.hint}; without it until then: mikomi sync --partial"
+        if not nothing_left:
+            found.hint = (
+                f"{found.hint}; without {', '.join(name for name, _ in problems)} until then: mikomi sync --partial"
+            )
         raise found
 
 

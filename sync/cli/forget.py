@@ -30,7 +30,8 @@ def run_forget(app: App, who: str, *, yes: bool, everyone: bool = False) -> int:
             leaver = find_leaver(connection, who)
             people = load_people(connection, leaver.people)
         # Names are for whoever is asked: what a script prints ends up in a log, which must keep nothing of the person.
-        _show(leaver, [] if yes else [_named(person, settings.language) for person in people], say)
+        asked = not yes and sys.stdin.isatty()
+        _show(leaver, [_named(person, settings.language) for person in people] if asked else [], say)
         if not everyone:
             require_one(leaver)
         question = say("Erase this person here, for good?") if leaver.refs else say("Refuse this person from now on?")

@@ -11,7 +11,7 @@ from core.records import DAY_MS, Day, Millis, local_day
 from core.rulebook import Rulebook
 from core.scoring import Line, choose_reasons, from_stored, reason_key
 from sync.engine.scored import Scored
-from sync.engine.slices import SLICE, Slice, count_people, cut_slices
+from sync.engine.slices import SLICE, Slice, are_few, count_people, cut_slices
 from sync.state import State
 from sync.state import schema as t
 from sync.state.rows import chunks
@@ -31,6 +31,8 @@ THREADS = 1
 
 SMALL = 500
 """People that a full pass scores as one small batch: setting up a slice takes longer than scoring them."""
+SMALL_ACTIVITIES = 100_000
+"""So many activities they may have together: a small batch holds them as Python values, and spills nothing."""
 
 _SHOWN = ("total", "priority", "fit", "engagement", "relationship", "withheld", "band")
 
@@ -44,7 +46,7 @@ class ScoreEngine:
         zone: the settings' time zone, in which days are counted.
         memory_limit: of one slice of a full pass.
         slice_size: people in a slice of a full pass.
-        small: a full pass over no more people is one small batch.
+        small: a full pass over no more people is one small batch (default: `SMALL`).
     """
 
     def __init__(
@@ -55,14 +57,14 @@ class ScoreEngine:
         *,
         memory_limit: str = MEMORY,
         slice_size: int = SLICE,
-        small: int = SMALL,
+        small: int | None = None,
     ) -> None:
         self._state = state
         self._rulebook = rulebook
         self._zone = zone
         self._memory_limit = memory_limit
         self._slice = slice_size
-        self._small = small
+        self._small = SMALL if small is None else small
 
     def score_people(self, ids: Sequence[int], as_of: Millis) -> list[Scored]:
         """Scores with lines and reasons of some people, as of a moment; ids that nobody has are left out."""
@@ -80,7 +82,7 @@ class ScoreEngine:
     def score_all(
         self, as_of: Millis, on_progress: Callable[[int, int], None] | None = None, *, trend: bool = True
     ) -> Iterator[list[Scored]]:
-        """Scores of everyone, in batches: company by company, in an order that only depends on the facts.
+        """Scores of everyone, in batches, in an order that only depends on the facts; a large state company by company.
 
         Lines are computed for those whose score changed since the last one stored, who were touched, or who were last
         scored with other rules; the others keep their stored reasons.
@@ -91,7 +93,8 @@ class ScoreEngine:
         """
         count, done = count_people(self._state), 0
         moments = [as_of, as_of - TREND_MS] if trend else [as_of]
-        for batch in self._score_few(moments) if count <= self._small else self._score_slices(moments):
+        few = are_few(self._state, self._small, SMALL_ACTIVITIES)
+        for batch in self._score_few(moments) if few else self._score_slices(moments):
             yield batch
             done += len(batch)
             if on_progress is not None:

@@ -152,6 +152,7 @@ class Session:
         """Forget all people; a rulebook's numbers and prepared statements stay."""
         for name in (*FACTS, "snapshot", "asked", "earned", "total", "trend"):
             self.connection.execute(f'DELETE FROM "{name}"')
+        self.connection.execute("CHECKPOINT")  # until then deleted rows are only marked so, and keep their memory
 
     def install(self, sql: PlanSql) -> None:
         """Put a rulebook's numbers into their tables."""

@@ -62,6 +62,15 @@ def count_people(state: State) -> int:
         return connection.execute(select(func.count()).select_from(t.person)).scalar_one()
 
 
+def are_few(state: State, people: int, activities: int) -> bool:
+    """Whether there are no more people and activities than that."""
+    with state.read() as connection:
+        for column, most in ((t.person.c.person_id, people), (t.activity.c.id, activities)):
+            if connection.execute(select(column).offset(most).limit(1)).first() is not None:
+                return False
+    return True
+
+
 def _end(state: State, companies: bool, after: int, size: int) -> int | None:
     """Where a slice that begins after `after` ends; None where nobody is left."""
     with state.read() as connection:

@@ -11,8 +11,8 @@ from sync.engine.session import PlanSql, Session
 MEMORY = "512MB"
 """What a small batch may take: it takes a fraction."""
 
-KEPT = 3
-"""One rulebook is in use, and a second one around a change."""
+KEPT = 2
+"""The rulebook in use, and the one before or after it where two are compared."""
 
 _lock = threading.Lock()
 _kept: list[Session] = []

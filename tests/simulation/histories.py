@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from connectors import OUTPUT_FIELDS
+from sync.engine.engine import SMALL
 from tests.simulation.rest import at_the_end, settle
 from tests.simulation.seen import Seen
 from tests.simulation.steps import STEPS, Draw, take
@@ -24,6 +26,9 @@ WATCHED = frozenset({"sync", "crash", "overtaken", "put_backup_back"})
 PAIR_SHARE = 0.25
 """The share of histories whose CRMs are joined by the native sync."""
 ONE_RULE = ("two_way", "prefer_salesforce_unless_blank", "always_salesforce")
+
+SLICED_EVERY = 7
+"""Every seventh history scores its few people in slices, as is done with many."""
 
 UNIQUE_SHARE = 0.8
 """The share of histories whose CRMs keep task keys unique; the others live with the quarantine."""
@@ -63,6 +68,7 @@ def live_through(
     unique = rng.random() < UNIQUE_SHARE
     mapping, native = _draw_native(rng)
     with (
+        patch("sync.engine.engine.SMALL", 0 if seed % SLICED_EVERY == 0 else SMALL),
         new_folder(scratch) as folder,
         World(folder, state_url=state_url, unique_task=unique, native=native) as world,
     ):

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import yaml
 from sqlalchemy import Connection, create_engine, text
@@ -38,13 +40,17 @@ class Company(World):
         self.exits: list[int] = []  # of the processes that were waited for
 
     def __enter__(self) -> Self:
+        self._key = ExitStack()
         if make_url(self.url).get_backend_name() == "postgresql":  # there is no file that a key could lie beside
-            os.environ[KEY_VARIABLE] = "k" * 40
-        return super().__enter__()
+            self._key.enter_context(patch.dict(os.environ, {KEY_VARIABLE: "k" * 40}))
+        with self._key.pop_all() as undo:
+            super().__enter__()
+            self._key = undo.pop_all()
+        return self
 
     def __exit__(self, *details: object) -> None:
-        super().__exit__(*details)
-        os.environ.pop(KEY_VARIABLE, None)
+        with self._key:
+            super().__exit__(*details)
 
     def write_configuration(self, **changes: Any) -> None:
         settings = self.settings.model_dump(mode="json", exclude_defaults=True) | {"language": "ja", **changes}

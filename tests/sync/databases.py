@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -205,11 +206,12 @@ def on_one_database(metafunc: pytest.Metafunc) -> None:
     """A module's `pytest_generate_tests`: each test that asks for a database runs on one of them, half of the tests on either.
 
     For whole passes, where the CRMs are the subject and half a minute is soon spent; what is about the database itself runs on
-    both, and so does a test here that says so (`on_both`).
+    both, and so does a test here that says so (`on_both`). Where there is no PostgreSQL all run on SQLite.
     """
     asked = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "database" in metafunc.fixturenames and "database" not in asked:
-        kind = BOTH[zlib.crc32(metafunc.function.__name__.encode()) % 2]
+        here = BOTH if "MIKOMI_TEST_PG" in os.environ or find_spec("pgserver") else (SQLITE,)
+        kind = here[zlib.crc32(metafunc.function.__name__.encode()) % len(here)]
         metafunc.definition.add_marker(pytest.mark.parametrize("database", [kind], indirect=True))
 
 

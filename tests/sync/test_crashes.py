@@ -66,6 +66,8 @@ def assert_consistent(practice: Practice) -> None:
 
 
 def test_a_crash_at_every_commit_converges(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync.engine.engine.SMALL", 0)  # in slices, and batches of a few people, as with many thousands
+    monkeypatch.setattr("sync.engine.engine.BATCH", 8)
     with Sandbox(seed=11, people=24, limits=False, now_ms=MORNING_MS) as box:
         practice = Practice(box, tmp_path, stage="all", state=database)
         practice.setup()

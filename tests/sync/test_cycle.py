@@ -226,7 +226,7 @@ def test_a_wrong_credential_stops_everything_before_it_begins(
     with pytest.raises(CannotStart, match="hubspot") as caught:
         practice.sync()
     assert caught.value.exit_code == 2
-    assert caught.value.hint.endswith("without it until then: mikomi sync --partial")
+    assert caught.value.hint.endswith("; without hubspot until then: mikomi sync --partial")
     assert writes(practice) == before
     assert practice.rows(t.cursor) == []
 

@@ -171,6 +171,7 @@ def test_forget_from_the_command_line(practice: Practice, capfd: pytest.CaptureF
     assert practice.soql(shown)[0]["Mikomi_Score__c"] is not None
     said = mikomi("forget", ADDRESS, "--config", practice.config_file)
     assert said.code == 2, "nobody could be asked"
+    assert [canary for canary in CANARIES if canary in said.out + said.err] == [], "and so nobody is named"
     assert NAME in text_of(practice)
     said = mikomi("forget", ADDRESS, "--yes", "--config", practice.config_file)
     assert said.code == 0, said.err
