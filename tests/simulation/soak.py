@@ -154,6 +154,8 @@ def _postgresql() -> Iterator[tuple[Server, Callable[[float], None]]]:
             server.close()
     finally:
         own.cleanup()
+        if (own.pgdata / "postmaster.pid").exists():  # one that was restarted is no longer the one that it began
+            pgserver.pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=own.pgdata, user=own.system_user)
         shutil.rmtree(folder, ignore_errors=True)
 
 
