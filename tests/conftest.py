@@ -41,6 +41,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # libraries written with nanobind call what is left at the end leaked
+
+
 @pytest.fixture(scope="session")
 def canary(request: pytest.FixtureRequest) -> Canary:
     """The watch, for tests that add what must not be seen."""

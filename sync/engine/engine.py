@@ -11,7 +11,7 @@ from core.records import DAY_MS, Day, Millis, local_day
 from core.rulebook import Rulebook
 from core.scoring import Line, choose_reasons, from_stored, reason_key
 from sync.engine.scored import Scored
-from sync.engine.slices import SLICE, Slice, are_few, count_people, cut_slices
+from sync.engine.slices import SLICE, Slice, count_rows, cut_slices
 from sync.state import State
 from sync.state import schema as t
 from sync.state.rows import chunks
@@ -91,9 +91,9 @@ class ScoreEngine:
             on_progress: called with (people done, people in all) after every batch.
             trend: without it every trend is `unknown`, and the pass is about half as long.
         """
-        count, done = count_people(self._state), 0
+        count, done = count_rows(self._state, t.person), 0
         moments = [as_of, as_of - TREND_MS] if trend else [as_of]
-        few = are_few(self._state, self._small, SMALL_ACTIVITIES)
+        few = count <= self._small and count_rows(self._state, t.activity) <= SMALL_ACTIVITIES
         for batch in self._score_few(moments) if few else self._score_slices(moments):
             yield batch
             done += len(batch)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 
 from sync.state import State
 from sync.state import schema as t
@@ -57,18 +57,9 @@ def cut_slices(state: State, size: int = SLICE) -> Iterator[Slice]:
             after = last
 
 
-def count_people(state: State) -> int:
+def count_rows(state: State, table: Table) -> int:
     with state.read() as connection:
-        return connection.execute(select(func.count()).select_from(t.person)).scalar_one()
-
-
-def are_few(state: State, people: int, activities: int) -> bool:
-    """Whether there are no more people and activities than that."""
-    with state.read() as connection:
-        for column, most in ((t.person.c.person_id, people), (t.activity.c.id, activities)):
-            if connection.execute(select(column).offset(most).limit(1)).first() is not None:
-                return False
-    return True
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
 def _end(state: State, companies: bool, after: int, size: int) -> int | None:

@@ -1,6 +1,7 @@
 """The engine on a real state database: small batches, the full pass and the oracle say the same."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -280,5 +281,10 @@ def test_a_kept_session_holds_no_facts_and_none_is_kept_after_an_error(filled: S
     with pytest.raises(ZeroDivisionError), warm.warm_session(sql):
         raise ZeroDivisionError
     assert warm._kept == [first]
+    text = template_text("b2b-japan-standard")
+    books = [load_rulebook(re.sub(r"points: \d+", f"points: {points}", text, count=1)) for points in (11, 12, 13)]
+    for other in books:
+        ScoreEngine(filled, other, ZONE).score_people([1], NOW)
+    assert [session.installed for session in warm._kept] == [compiled(other).plan.digest for other in books[1:]]
     warm.drop_warm()
     assert warm._kept == []
