@@ -1,4 +1,4 @@
-"""Pull: pages and their cursors go into the mirror together, one short transaction a page."""
+"""Pull: pages and their cursors go into the mirror together, one short transaction a page; empty pages share one."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -23,6 +23,9 @@ SWEEP_EVERY_MS = 24 * 3_600_000
 
 ABOUT = 100
 """So many people's belongings are asked for at a time, at most."""
+
+EMPTY_PAGES = 50
+"""After so many pages without a fact their cursors are stored; else they wait for the next page that has some."""
 
 Guard = Callable[[str, Iterator[Page]], Iterator[Page]]
 """From a connection's name and its pages to those that may be stored."""
@@ -90,30 +93,56 @@ def _take(
     step = f"read {connector.name}"
     progress.start(step)
     totals: dict[str, int] = {}
-    for page in pages:
-        with state.begin() as connection:
-            older = _not_there(connection, page, seen.get(page.stream))
-            stored = store(connection, page.facts)
-            _owe_about(connection, connector.name, older)
+    places: dict[str, dict[str, Any]] = {}  # by stream, of pages whose cursor is not stored yet
+    empty = 0
+    try:
+        for page in pages:
             if cursors:
-                row = {
-                    "system": connector.name,
-                    "stream": page.stream,
-                    "value": page.cursor,
-                    "updated_at": connector.now(),
-                }
-                upsert(connection, t.cursor, [row])
-        connector.problems.update(stored.problems)
-        if stored.refused:
-            connector.problems["forgotten people"] += stored.refused
-        report.rows_read += stored.read
-        report.rows_changed += stored.changed
-        for kind, count in stored.by_kind.items():
-            report.by_kind[kind] = report.by_kind.get(kind, 0) + count
-        if page.total is not None:
-            totals[page.stream] = page.total
-        progress.advance(step, stored.read, sum(totals.values()) or None)
+                row = {"system": connector.name, "stream": page.stream, "value": page.cursor}
+                places[page.stream] = row | {"updated_at": connector.now()}
+            if page.total is not None:
+                totals[page.stream] = page.total
+            read = 0
+            empty = 0 if page.facts else empty + 1
+            if page.facts or empty == EMPTY_PAGES:
+                read = _store(state, connector, page, places, report, seen.get(page.stream))
+                places, empty = {}, 0
+            progress.advance(step, read, sum(totals.values()) or None)
+    except ConnectorError:
+        _move_on(state, places)
+        raise
+    _move_on(state, places)
     progress.finish(step)
+
+
+def _store(
+    state: State,
+    connector: Connector,
+    page: Page,
+    places: Mapping[str, Mapping[str, Any]],
+    report: SystemReport,
+    seen_until: Millis | None,
+) -> int:
+    """A page and its cursor in one transaction, and with them the cursors of empty pages before it; how many facts were read."""
+    with state.begin() as connection:
+        older = _not_there(connection, page, seen_until)
+        stored = store(connection, page.facts)
+        _owe_about(connection, connector.name, older)
+        upsert(connection, t.cursor, list(places.values()))
+    connector.problems.update(stored.problems)
+    if stored.refused:
+        connector.problems["forgotten people"] += stored.refused
+    report.rows_read += stored.read
+    report.rows_changed += stored.changed
+    for kind, count in stored.by_kind.items():
+        report.by_kind[kind] = report.by_kind.get(kind, 0) + count
+    return stored.read
+
+
+def _move_on(state: State, places: Mapping[str, Mapping[str, Any]]) -> None:
+    if places:
+        with state.begin() as connection:
+            upsert(connection, t.cursor, list(places.values()))
 
 
 # --- people who appear though they are not new ------------------------------------------------------------------------
