@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -153,6 +154,11 @@ class Sandbox:
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
+
+    @property
+    def servers(self) -> Mapping[int, Server]:
+        """What serves, by port."""
+        return {server.port: server for server in self._servers}
 
     def calls(self) -> dict[str, dict[str, int]]:
         """Calls by emulator and endpoint since the start, those over TLS included."""

@@ -41,6 +41,23 @@ class Request:
     body: bytes
     base_url: str  # scheme and host as the client called them
 
+    @classmethod
+    def read(cls, method: str, target: str, headers: dict[str, str], body: bytes, scheme: str = "http") -> "Request":
+        """A call as it was sent. `headers`: names in lower case."""
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        parts = urlsplit(target)
+        return cls(
+            method=method,
+            target=target,
+            path=unquote(parts.path),
+            raw_path=parts.path,
+            query=parse_qs(parts.query, keep_blank_values=True),
+            headers=headers,
+            body=body,
+            base_url=f"{scheme}://{headers.get('host', '')}",
+        )
+
     def param(self, name: str, default: str | None = None) -> str | None:
         values = self.query.get(name)
         return values[0] if values else default
@@ -161,6 +178,13 @@ class Server:
         with self._lock:
             return dict(self._calls)
 
+    def fault_of(self, request: Request) -> Fault | None:
+        """What goes wrong with this call, counted; control calls always work."""
+        fault = None if request.path.startswith(CONTROL) else self.faults.next(request.method, request.target)
+        if fault is not None:
+            self.count(f"fault {fault.kind}")
+        return fault
+
     def answer(self, request: Request) -> Response:
         """Process a call: the control API here, all else in the emulator."""
         if request.path.startswith(CONTROL):
@@ -168,6 +192,11 @@ class Server:
         endpoint, response = self.app.handle(request)
         self.count(f"{request.method} {endpoint}")
         return response
+
+    def headers_of(self, response: Response) -> dict[str, str]:
+        """An answer's headers, but for its length."""
+        headers = {"Date": formatdate(self.app.clock.now_ms() / 1000, usegmt=True), **response.headers}
+        return headers if response.content_type is None else headers | {"Content-Type": response.content_type}
 
     def _control(self, request: Request, name: str) -> Response:
         try:
@@ -292,36 +321,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _request(self, body: bytes) -> Request:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        if headers.get("content-encoding") == "gzip":
-            body = gzip.decompress(body)
-        parts = urlsplit(self.path)
-        return Request(
-            method=self.command,
-            target=self.path,
-            path=unquote(parts.path),
-            raw_path=parts.path,
-            query=parse_qs(parts.query, keep_blank_values=True),
-            headers=headers,
-            body=body,
-            base_url=f"{self.scheme}://{headers.get('host', '')}",
-        )
+        return Request.read(self.command, self.path, headers, body, self.scheme)
 
     def _answer(self, request: Request) -> None:
-        fault = None if request.path.startswith(CONTROL) else self.server_of.faults.next(request.method, request.target)
+        fault = self.server_of.fault_of(request)
         if fault is None:
             self._send(self.server_of.answer(request))
-            return
-        self.server_of.count(f"fault {fault.kind}")
-        self._strike(fault, request)
+        else:
+            self._strike(fault, request)
 
     def _strike(self, fault: Fault, request: Request) -> None:
         match fault.kind:
             case "status" | "replace":
                 if fault.kind == "replace":
                     self.server_of.answer(request)
-                content_type = fault.headers.get("Content-Type", "application/json;charset=UTF-8")
-                extra = {k: v for k, v in fault.headers.items() if k != "Content-Type"}
-                self._send(Response(fault.status, fault.body.encode(), extra, content_type))
+                self._send(false_answer(fault))
             case "drop_before":
                 self._hang_up()
             case "drop_after":
@@ -346,16 +360,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, response: Response, *, keep: float = 1.0, dribble: float = 0.0) -> None:
         body = response.body
-        headers = {"Date": formatdate(self.server_of.app.clock.now_ms() / 1000, usegmt=True), **response.headers}
-        if response.content_type is not None:
-            headers["Content-Type"] = response.content_type
+        headers = self.server_of.headers_of(response)
         if self.server_of.app.compress and len(body) > 1024 and "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body, compresslevel=1)
             headers["Content-Encoding"] = "gzip"
         if response.status != HTTPStatus.NO_CONTENT:
             headers["Content-Length"] = str(len(body))
-        phrase = HTTPStatus(response.status).phrase if response.status in _KNOWN else "Unknown"
-        head = f"HTTP/1.1 {response.status} {phrase}\r\n"
+        head = f"HTTP/1.1 {response.status} {phrase_of(response.status)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
         if self.command == "HEAD":
             body = b""
@@ -372,4 +383,16 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(seconds / 20)
 
 
+def false_answer(fault: Fault) -> Response:
+    """What a fault answers in the emulator's place."""
+    extra = {name: value for name, value in fault.headers.items() if name != "Content-Type"}
+    content_type = fault.headers.get("Content-Type", "application/json;charset=UTF-8")
+    return Response(fault.status, fault.body.encode(), extra, content_type)
+
+
 _KNOWN = {status.value for status in HTTPStatus}
+
+
+def phrase_of(status: int) -> str:
+    """What HTTP calls a status."""
+    return HTTPStatus(status).phrase if status in _KNOWN else "Unknown"

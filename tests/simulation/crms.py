@@ -1,4 +1,4 @@
-"""The two CRMs of a world, their time and their faults. What people do is told to the emulators in process, not over HTTP."""
+"""The two CRMs of a world, their time and their faults. Whatever is told to the emulators is told in process, not over HTTP."""
 
 import json
 import time
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from email.message import Message
 from typing import Any, Literal
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from core.records import Millis
 from sandbox import Sandbox
 from sandbox.hubspot.object_types import resolve
-from sandbox.server import App, Request
-from tests.sync.practice import control
+from sandbox.server import Request
 
 System = Literal["salesforce", "hubspot"]
 
@@ -52,14 +52,24 @@ class Crms:
     late_ordered = False
     """Whether requests may be carried out behind our back."""
 
+    def control(self, system: System, method: str, name: str, order: Any = None) -> Any:
+        """A control call; what is refused is refused as over the network."""
+        path = f"/__sandbox__/{name}"
+        body = b"" if order is None else json.dumps(order).encode()
+        server = self.box.servers[urlsplit(self.url_of(system)).port or 0]
+        response = server.answer(Request.read(method, path, {}, body))
+        if response.status >= 400:
+            raise HTTPError(path, response.status, response.body.decode(), Message(), None)
+        return json.loads(response.body) if response.body else None
+
     def salesforce(self, order: Mapping[str, Any]) -> Any:
-        return _tell(self.box.salesforce_app, "records", order)
+        return self.control("salesforce", "POST", "records", order)
 
     def hubspot(self, order: Mapping[str, Any]) -> Any:
-        return _tell(self.box.hubspot_app, "records", order)
+        return self.control("hubspot", "POST", "records", order)
 
     def soql(self, query: str) -> list[dict[str, Any]]:
-        return list(_tell(self.box.salesforce_app, "query", {"soql": query})["records"])
+        return list(self.control("salesforce", "POST", "query", {"soql": query})["records"])
 
     def org_rows(self, sobject: str) -> list[dict[str, Any]]:
         """Every row of a Salesforce object as stored, the bin included."""
@@ -79,10 +89,10 @@ class Crms:
             return list(store.db.execute(sql))
 
     def touch(self, system: System, order: Mapping[str, Any]) -> None:
-        _tell(self.box.salesforce_app if system == "salesforce" else self.box.hubspot_app, "touch", order)
+        self.control(system, "POST", "touch", order)
 
     def row_fault(self, order: Mapping[str, Any]) -> None:
-        _tell(self.box.salesforce_app, "row_faults", order)
+        self.control("salesforce", "POST", "row_faults", order)
 
     def task_keys(self) -> set[str]:
         """Keys of ours on tasks in either CRM, deleted ones too."""
@@ -115,30 +125,16 @@ class Crms:
 
     def fault(self, system: System, rule: Mapping[str, Any]) -> None:
         self.late_ordered |= rule["kind"] == "late_commit"  # from now on requests may be carried out behind our back
-        control(self.url_of(system), "POST", "faults", dict(rule))
+        self.control(system, "POST", "faults", dict(rule))
 
     def heal(self) -> None:
         if self.late_ordered:
             time.sleep(LATE_SECONDS * 3)
-        for url in (self.box.salesforce.url, self.box.hubspot.url):
-            control(url, "DELETE", "faults")
-        control(self.box.salesforce.url, "DELETE", "row_faults")
+        self.control("salesforce", "DELETE", "faults")
+        self.control("hubspot", "DELETE", "faults")
+        self.control("salesforce", "DELETE", "row_faults")
         self.late_ordered = False
         self.clock.skew = 0
 
     def url_of(self, system: System) -> str:
         return self.box.salesforce.url if system == "salesforce" else self.box.hubspot.url
-
-
-def _tell(app: App, name: str, order: Mapping[str, Any]) -> Any:
-    """A control call without the network: what is refused is refused as the server would."""
-    path = f"/__sandbox__/{name}"
-    request = Request("POST", path, path, path, {}, {}, json.dumps(order).encode(), "")
-    try:
-        response = app.control(request, name)
-    except (ValueError, TypeError, KeyError) as wrong:
-        raise HTTPError(path, 400, repr(wrong), Message(), None) from wrong
-    assert response is not None, name
-    if response.status >= 400:
-        raise HTTPError(path, response.status, response.body.decode(), Message(), None)
-    return json.loads(response.body)

@@ -30,6 +30,9 @@ ONE_RULE = ("two_way", "prefer_salesforce_unless_blank", "always_salesforce")
 SLICED_EVERY = 7
 """Every seventh history scores its few people in slices, as is done with many."""
 
+SOCKETS_EVERY = 9
+"""Every ninth history speaks real HTTP with the CRMs; the others hand their requests over in process (see `wire`)."""
+
 UNIQUE_SHARE = 0.8
 """The share of histories whose CRMs keep task keys unique; the others live with the quarantine."""
 
@@ -67,10 +70,11 @@ def live_through(
     began = time.monotonic()
     unique = rng.random() < UNIQUE_SHARE
     mapping, native = _draw_native(rng)
+    sockets = seed % SOCKETS_EVERY == 0
     with (
         patch("sync.engine.engine.SMALL", 0 if seed % SLICED_EVERY == 0 else SMALL),
         new_folder(scratch) as folder,
-        World(folder, state_url=state_url, unique_task=unique, native=native) as world,
+        World(folder, state_url=state_url, unique_task=unique, native=native, sockets=sockets) as world,
     ):
         if plant is not None:
             plant(world)

@@ -26,7 +26,6 @@ from tests.simulation.seen import Seen
 from tests.simulation.steps import HTML, WRITES, take
 from tests.simulation.watch import Watch
 from tests.simulation.world import new_folder
-from tests.sync.practice import control
 from tests.sync.state.old import upgrade
 
 Scenario = Callable[[Company, random.Random], None]
@@ -54,8 +53,8 @@ def stopped_and_continued(company: Company, rng: random.Random) -> None:
         time.sleep(0.1)
     time.sleep(rng.uniform(0.2, 3.0))
     _stop_between_commits(company, process)
-    control(company.box.hubspot.url, "DELETE", "faults")
-    control(company.box.salesforce.url, "DELETE", "faults")
+    company.control("hubspot", "DELETE", "faults")
+    company.control("salesforce", "DELETE", "faults")
     company.end(company.begin_sync())
     finished = process.poll() is not None
     process.send_signal(signal.SIGCONT)
@@ -152,8 +151,8 @@ def token_expired(company: Company, rng: random.Random) -> None:
         processes = [company.begin_sync(), company.begin("doctor")]
         for _ in range(3):
             _after_a_while(rng, 1.5)
-            control(company.box.salesforce.url, "POST", "tokens", {"expire": True})
-            control(company.box.hubspot.url, "POST", "tokens", {"expire": True})
+            company.control("salesforce", "POST", "tokens", {"expire": True})
+            company.control("hubspot", "POST", "tokens", {"expire": True})
         processes.append(company.begin("doctor"))
         for process in processes:
             company.end(process)
@@ -213,13 +212,13 @@ def field_taken_away(company: Company, rng: random.Random) -> None:
     """While they are in use an administrator deletes one of our fields, and hides one that is read; later both are back."""
     company.end(company.begin_sync())
     hubspot = {"action": "delete", "type": "contacts", "name": "mikomi_trend"}
-    control(company.box.hubspot.url, "POST", "properties", hubspot)
+    company.control("hubspot", "POST", "properties", hubspot)
     title = {"user": "integration@mikomi.example", "field": "Lead.Title"}
-    control(company.box.salesforce.url, "POST", "permissions", {**title, "read": False, "edit": False})
+    company.control("salesforce", "POST", "permissions", {**title, "read": False, "edit": False})
     take(company, "meet_hubspot", rng.randrange)
     company.wait(1500)
     company.end(company.begin_sync())
-    control(company.box.salesforce.url, "POST", "permissions", {**title, "read": True, "edit": False})
+    company.control("salesforce", "POST", "permissions", {**title, "read": True, "edit": False})
     company.setup()
 
 
@@ -278,7 +277,7 @@ def people_interfere(company: Company, rng: random.Random) -> None:
 
 def native_sync(company: Company, rng: random.Random) -> None:
     """HubSpot's own Salesforce sync works beside us: links, mirrors and copies, while people edit both sides and we are killed."""
-    control(company.box.hubspot.url, "POST", "native", {"on": True})
+    company.control("hubspot", "POST", "native", {"on": True})
     names = ("edit_salesforce", "edit_hubspot", "meet_hubspot", "convert", "new_lead", "new_hubspot")
     for _ in range(2):
         company.wait(20 * 60)  # time for a poll
@@ -286,7 +285,7 @@ def native_sync(company: Company, rng: random.Random) -> None:
         process = company.begin_sync()
         for _ in range(4):
             take(company, rng.choice(names), rng.randrange)
-            control(company.box.hubspot.url, "POST", "native", {"poll_now": True})
+            company.control("hubspot", "POST", "native", {"poll_now": True})
             time.sleep(0.3)
         process.kill()
         process.wait()
@@ -374,8 +373,8 @@ def _slow_down(company: Company, seconds: float) -> None:
 @contextmanager
 def _refreshing(company: Company) -> Iterator[None]:
     """Both connections by refresh token: Salesforce's rotates and may be used once."""
-    salesforce = control(company.box.salesforce.url, "GET", "credentials")
-    hubspot = control(company.box.hubspot.url, "GET", "credentials")
+    salesforce = company.control("salesforce", "GET", "credentials")
+    hubspot = company.control("hubspot", "GET", "credentials")
     secrets = {
         "SIMULATED_SF_SECRET": salesforce["client_secret"],
         "SIMULATED_HS_SECRET": hubspot["client_secret"],
@@ -383,7 +382,7 @@ def _refreshing(company: Company) -> Iterator[None]:
         "SIMULATED_SF_REFRESH": salesforce["refresh_token"],
     }
     os.environ.update(secrets)
-    control(company.box.salesforce.url, "POST", "tokens", {"rotate": True})
+    company.control("salesforce", "POST", "tokens", {"rotate": True})
     dumped = company.settings.model_dump(mode="json", exclude_defaults=True)
     connections = {name: dict(section) for name, section in dumped["connections"].items()}
     own = connections["salesforce"]
@@ -404,7 +403,7 @@ def _refreshing(company: Company) -> Iterator[None]:
     try:
         yield
     finally:
-        fresh = control(company.box.salesforce.url, "GET", "credentials")  # the others' tokens died with these
+        fresh = company.control("salesforce", "GET", "credentials")  # the others' tokens died with these
         os.environ["SIMULATED_SF"], os.environ["SIMULATED_ADMIN"] = fresh["access_token"], fresh["admin_access_token"]
         company.write_configuration()
 

@@ -6,6 +6,7 @@ Every line of trouble names a seed: `python -m tests.simulation.soak --replay hi
 import argparse
 import logging
 import multiprocessing
+import os
 import shutil
 import sys
 import tempfile
@@ -222,7 +223,9 @@ def main() -> int:
             sys.stdout.write(f"{count}/{len(work)} after {time.monotonic() - began:.0f} s\n")
         sys.stdout.flush()
 
-    done = soak(work, options.workers if len(work) > 1 else 1, report)
+    with tempfile.TemporaryDirectory(prefix="mikomi-soak-cache-") as cache:
+        os.environ["XDG_CACHE_HOME"] = cache  # of the workers, and of the processes that they start
+        done = soak(work, options.workers if len(work) > 1 else 1, report)
     broken = [job for job, lived in done if lived.violations]
     histories = sum(job.kind == "history" for job, _ in done)
     overtaken = sum(lived.overtaken for _, lived in done)

@@ -10,7 +10,6 @@ from urllib.error import HTTPError
 
 from tests.simulation.crms import LATE_SECONDS, System
 from tests.simulation.world import TITLES, World
-from tests.sync.practice import control
 
 Draw = Callable[[int], int]
 
@@ -118,7 +117,7 @@ def attend_webinar(world: World, draw: Draw) -> None:
     row = {"objectId": str(event), "eventName": name, "eventType": "WEBINAR", "externalEventId": f"webinar-{event}"}
     world.box.hubspot_app.load_marketing_events([row])
     participation = {"eventId": event, "contactId": contact, "state": "ATTENDED", "occurred_ms": now}
-    control(world.box.hubspot.url, "POST", "events", {"participations": [participation]})
+    world.control("hubspot", "POST", "events", {"participations": [participation]})
     fields = {"Name": name, "Type": "Webinar", "IsActive": True}
     campaign = world.salesforce({"action": "create", "sobject": "Campaign", "fields": fields})["id"]
     status = {"CampaignId": campaign, "Label": "Attended", "SortOrder": 5, "HasResponded": True}

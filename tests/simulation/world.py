@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -37,8 +37,9 @@ from sync.state import schema as t
 from sync.state.calls_made import StateLedger
 from tests.simulation.commits import Crash, crashing, watching
 from tests.simulation.crms import LATE_SECONDS, Crms, SimulatedClock
+from tests.simulation.wire import without_sockets
 from tests.sync.databases import new_sqlite
-from tests.sync.practice import control, find_admin_token
+from tests.sync.practice import find_admin_token
 
 START_MS = 1_795_482_000_000  # Tuesday 2026-11-24, ten in the morning in Tokyo
 TITLES = ("部長", "課長", "担当", "代表取締役", "")
@@ -117,6 +118,7 @@ class World(Crms):
         unique_task: bool = True,
         accounts: Path | None = None,
         native: Mapping[str, Any] | None = None,
+        sockets: bool = True,
         **settings: Any,
     ) -> None:
         """A company's beginning.
@@ -127,6 +129,7 @@ class World(Crms):
             unique_task: whether the CRMs keep task keys unique.
             accounts: where the CRMs keep their rows, which then begin empty; else they are copies that are set up.
             native: settings of the native sync, which then joins the two as a pair; None: it is off.
+            sockets: whether Mikomi's calls go over HTTP; else they are handed over in process (see `wire`).
             settings: Mikomi's, beside those that the world needs.
 
         """
@@ -136,6 +139,7 @@ class World(Crms):
         self.box = Sandbox(people=0, limits=False, now_ms=START_MS, unique_task_property=unique_task, **places)
         self.unique_task = unique_task
         self.native = native
+        self.sockets = sockets
         self.more = settings if native is None else {"pair": PAIR, **settings}
         self.points = 30
         self.people = 0
@@ -152,13 +156,17 @@ class World(Crms):
         self._process: Process | None = None
 
     def __enter__(self) -> Self:
+        self._open = ExitStack()
+        self._open.callback(self.box.stop)
         self.box.start()
+        if not self.sockets:
+            self._open.enter_context(without_sockets(self.box))
         self.box.clock.hold()
         self.clock = SimulatedClock(self.box)
         self.eye = Eye(open_state(self.url).engine, self.url)
         os.environ["SIMULATED_SF"] = self.box.salesforce.token
         os.environ["SIMULATED_HS"] = self.box.hubspot.token
-        admin = find_admin_token(control(self.box.salesforce.url, "GET", "credentials"))
+        admin = find_admin_token(self.control("salesforce", "GET", "credentials"))
         os.environ["SIMULATED_ADMIN"] = admin
         self.owner = _first_owner(self.box)
         if self.native is not None:
@@ -168,7 +176,7 @@ class World(Crms):
     def __exit__(self, *_: object) -> None:
         self.end_process()
         self.eye.close()
-        self.box.stop()
+        self._open.close()
 
     # --- Mikomi ---------------------------------------------------------------------------------------------------------
 
