@@ -110,8 +110,9 @@ def _everyone(url: str, mode: str) -> dict[str, Any]:
     from sync.engine.engine import MEMORY, THREADS
     from sync.engine.load import load_slice, spill_folder
     from sync.engine.needs import needs_of
-    from sync.engine.session import Session, compiled
+    from sync.engine.session import Session
     from sync.engine.slices import cut_slices
+    from sync.engine.sql import compiled
     from sync.state import open_state
 
     rulebook = _rulebook()
@@ -147,8 +148,9 @@ def _compare(url: str) -> dict[str, Any]:
     from bench.scoring_data import NOW, TARGET_INDUSTRIES, TODAY, ZONE
     from sync.engine.load import load_slice, spill_folder
     from sync.engine.needs import needs_of
-    from sync.engine.session import Session, compiled
+    from sync.engine.session import Session
     from sync.engine.slices import Slice
+    from sync.engine.sql import compiled
     from sync.state import open_state
 
     rulebook = _rulebook()
@@ -186,16 +188,15 @@ def _checks(session: Any, table: str) -> Mapping[str, Any]:
 
 def _one(url: str) -> dict[str, Any]:
     from bench.scoring_data import NOW, ZONE
-    from core.scoring import compile_rulebook
     from sync.engine import ScoreEngine
-    from sync.engine.session import PlanSql
+    from sync.engine.sql import PlanSql
     from sync.state import open_state
 
     rulebook = _rulebook()
     engine = ScoreEngine(open_state(url), rulebook, ZONE)
     engine.score_people([1], NOW)  # warm: the first call compiles and plans
     started = time.process_time()
-    assert PlanSql(compile_rulebook(rulebook)).totals
+    assert PlanSql(rulebook).totals
     compile_ms = (time.process_time() - started) * 1000
     taken = []
     for person in range(2, 42):

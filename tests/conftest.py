@@ -15,10 +15,14 @@ MEMORY = Path("/dev/shm")
 ROOM = 4_000_000_000
 
 CANARY = pytest.StashKey[Canary]()
+CACHE = pytest.StashKey["tempfile.TemporaryDirectory[str]"]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     _write_to_memory()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.stash[CACHE] = folder = tempfile.TemporaryDirectory(prefix="cache-")
+        os.environ["XDG_CACHE_HOME"] = folder.name  # of all workers, and of the processes that they start
     share_compiled_statements()
     canary = Canary()
     config.pluginmanager.register(canary, "canary")
@@ -43,6 +47,11 @@ def pytest_collection_finish() -> None:
 
 def pytest_sessionfinish() -> None:
     gc.unfreeze()  # libraries written with nanobind call what is left at the end leaked
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if folder := config.stash.get(CACHE, None):
+        folder.cleanup()
 
 
 @pytest.fixture(scope="session")

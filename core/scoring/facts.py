@@ -13,11 +13,12 @@ Contract:
 - `total` and `earned` hold what the plan's own steps computed: results of `totals` and `earned`.
 """
 
-import ibis
-from ibis.expr.schema import Schema
-from ibis.expr.types import Table
+from typing import TYPE_CHECKING
 
 from core.records import FIELD_TYPES
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
 
 _FIELD_COLUMN = {"string": "string", "number": "float64"}
 _MOMENT = {"snapshot_id": "int64", "person_id": "int64", "as_of": "int64", "day": "int32"}
@@ -114,6 +115,9 @@ FACTS = ("activity", "person", "deal", "deal_person", "change")
 """What comes from the state; all of it may be empty."""
 
 
-def table(name: str) -> Table:
+def table(name: str) -> "Table":
     """The unbound Ibis table of a name."""
+    import ibis  # whoever only needs the columns does without
+    from ibis.expr.schema import Schema
+
     return ibis.table(Schema(SCHEMAS[name]), name=name)

@@ -132,3 +132,9 @@ def trigger_and_weight_rows(rulebook: Rulebook) -> tuple[Rows, Rows]:
 def part_rows() -> Rows:
     """The rows of `part`."""
     return [{"part": part, "dimension": dimension, "kind": kind} for part, dimension, kind in PARTS]
+
+
+def number_tables(rulebook: Rulebook) -> dict[str, Rows]:
+    """Rows of the number tables (`rule`, `trigger`, `weight`, `part`) by name."""
+    triggers, weights = trigger_and_weight_rows(rulebook)
+    return {"rule": rule_rows(rulebook), "trigger": triggers, "weight": weights, "part": part_rows()}

@@ -3,7 +3,6 @@
 Integer arithmetic only: milli-points, rounded per dimension as `floor(x + .5)`. Lines sum exactly to the total shown.
 """
 
-from collections.abc import Mapping
 from functools import cached_property, reduce
 from operator import and_
 
@@ -11,9 +10,8 @@ import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
 from core.records import DAY_MS
-from core.rulebook import DIMENSIONS, DimensionName, InactiveRule, Rulebook, scoring_digest
+from core.rulebook import DIMENSIONS, DimensionName, InactiveRule, Rulebook
 from core.scoring.facts import table
-from core.scoring.numbers import Rows, part_rows, rule_rows, trigger_and_weight_rows
 from core.scoring.states import States, build_states
 from core.scoring.streams import combine, points_by_rule
 
@@ -22,21 +20,10 @@ TREND_POINTS = 3
 
 
 class ScoringPlan:
-    """What to run, and the numbers to run it with. Each part is built when it is first asked for.
-
-    Attributes:
-        digest: the rulebook's scoring digest: equal digests have equal plans and SQL texts.
-    """
+    """What to run over the facts and the rulebook's numbers. Each part is built when it is first asked for."""
 
     def __init__(self, rulebook: Rulebook) -> None:
         self._rulebook = rulebook
-        self.digest = scoring_digest(rulebook)
-
-    @cached_property
-    def tables(self) -> Mapping[str, Rows]:
-        """Rows of the number tables (`rule`, `trigger`, `weight`, `part`) by name."""
-        triggers, weights = trigger_and_weight_rows(self._rulebook)
-        return {"rule": rule_rows(self._rulebook), "trigger": triggers, "weight": weights, "part": part_rows()}
 
     @cached_property
     def totals(self) -> Table:

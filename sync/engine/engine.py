@@ -19,7 +19,8 @@ from sync.state.rows import chunks
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sync.engine.session import PlanSql, Session, Texts
+    from sync.engine.session import Session, Texts
+    from sync.engine.sql import PlanSql
 
 TREND_MS = 7 * DAY_MS
 BATCH = 2_500
@@ -68,7 +69,8 @@ class ScoreEngine:
 
     def score_people(self, ids: Sequence[int], as_of: Millis) -> list[Scored]:
         """Scores with lines and reasons of some people, as of a moment; ids that nobody has are left out."""
-        from sync.engine.session import PREPARED, compiled
+        from sync.engine.session import PREPARED
+        from sync.engine.sql import compiled
         from sync.engine.warm import warm_session
 
         with warm_session(compiled(self._rulebook)) as session:
@@ -102,7 +104,8 @@ class ScoreEngine:
 
     def _score_few(self, moments: Sequence[Millis]) -> Iterator[list[Scored]]:
         """Everyone at once, where setting up a slice would take longer than scoring them."""
-        from sync.engine.session import PREPARED, compiled
+        from sync.engine.session import PREPARED
+        from sync.engine.sql import compiled
         from sync.engine.warm import warm_session
 
         sql = compiled(self._rulebook)
@@ -112,7 +115,7 @@ class ScoreEngine:
             self._load_some(session, ids, moments)
             session.score(PREPARED)
             for rows in session.batches(moments[0], BATCH):
-                yield self._batch(session, PREPARED, rows, moments[0], sql.plan.digest)
+                yield self._batch(session, PREPARED, rows, moments[0], sql.digest)
 
     def _load_some(self, session: "Session", ids: Sequence[int], moments: Sequence[Millis]) -> list[int]:
         """Some people's facts and snapshots; who of them there is."""
@@ -140,7 +143,7 @@ class ScoreEngine:
     def _score_slices(self, moments: Sequence[Millis]) -> Iterator[list[Scored]]:
         from sync.engine.load import spill_folder
         from sync.engine.release import release_memory
-        from sync.engine.session import compiled
+        from sync.engine.sql import compiled
         from sync.engine.warm import drop_warm
 
         sql = compiled(self._rulebook)
@@ -172,7 +175,7 @@ class ScoreEngine:
             )
             session.score(sql)
             for rows in session.batches(as_of, BATCH):
-                yield self._batch(session, sql, rows, as_of, sql.plan.digest)
+                yield self._batch(session, sql, rows, as_of, sql.digest)
 
     def _batch(
         self, session: "Session", sql: "Texts", rows: Sequence[Mapping[str, Any]], as_of: Millis, digest: str

@@ -1,30 +1,17 @@
-"""One DuckDB session that runs scoring plans. The only module that knows DuckDB's types and SQL."""
+"""One DuckDB session that runs scoring plans. Beside `sql` the only module that knows DuckDB's types and SQL."""
 
-import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import ibis
 import pyarrow as pa
-from ibis.expr.types import Table
 
-from core.rulebook import Rulebook
 from core.scoring.facts import FACTS, SCHEMAS
-from core.scoring.plan import ScoringPlan, compile_rulebook
+from sync.engine.sql import TYPES, PlanSql
 
 Row = Mapping[str, Any]
 
-_DUCKDB = {
-    "int16": "SMALLINT",
-    "int32": "INTEGER",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "string": "VARCHAR",
-    "boolean": "BOOLEAN",
-}
 _ARROW = {
     "int16": pa.int16(),
     "int32": pa.int32(),
@@ -33,75 +20,16 @@ _ARROW = {
     "string": pa.string(),
     "boolean": pa.bool_(),
 }
-_LINE_TYPES = {
-    "snapshot_id": "BIGINT",
-    "rule_id": "VARCHAR",
-    "dimension": "VARCHAR",
-    "kind": "VARCHAR",
-    "milli": "BIGINT",
-    "newest_day": "INTEGER",
-    "count": "BIGINT",
-    "machine": "BOOLEAN",
-}
 STREAM_ERRORS = (duckdb.InvalidInputException, duckdb.IOException, duckdb.OutOfMemoryException)
 """What `append` raises where the rows stop coming, or have no room."""
 
 _FETCHED = 4_096  # rows taken from DuckDB at once
-_compiling = threading.Lock()
 
 
 def arrow_schema(name: str, columns: Sequence[str] | None = None) -> pa.Schema:
     """The Arrow schema of a fact table, or of some of its columns."""
     schema = SCHEMAS[name]
     return pa.schema([(column, _ARROW[schema[column]]) for column in columns or schema])
-
-
-class PlanSql:
-    """A plan and its SQL texts, typed: sums come back as 64-bit integers. Equal digests give equal texts.
-
-    Each text is made when it is first asked for: a pass that needs no lines does not pay for them.
-    """
-
-    def __init__(self, plan: ScoringPlan) -> None:
-        self.plan = plan
-
-    @cached_property
-    def totals(self) -> str:
-        return _typed(self.plan.totals, _types("total"))
-
-    @cached_property
-    def earned(self) -> str:
-        return _typed(self.plan.earned, _types("earned"))
-
-    @cached_property
-    def lines(self) -> str:
-        return _typed(self.plan.lines, _LINE_TYPES)
-
-    @cached_property
-    def trends(self) -> str:
-        return _typed(self.plan.trends, {"snapshot_id": "BIGINT", "trend": "VARCHAR"})
-
-
-def _types(name: str) -> dict[str, str]:
-    return {column: _DUCKDB[kind] for column, kind in SCHEMAS[name].items()}
-
-
-@lru_cache(maxsize=16)
-def compiled(rulebook: Rulebook) -> PlanSql:
-    """The SQL of a rulebook, compiled once per process."""
-    return PlanSql(compile_rulebook(rulebook))
-
-
-def _typed(expression: Table, types: Mapping[str, str]) -> str:
-    columns = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in types.items())
-    with _compiling:  # the option is global to Ibis
-        before = ibis.options.sql.fuse_selects
-        ibis.options.sql.fuse_selects = False
-        try:
-            text = ibis.to_sql(expression, dialect="duckdb", pretty=False)
-        finally:
-            ibis.options.sql.fuse_selects = before
-    return f"SELECT {columns} FROM ({text}) AS result"
 
 
 class Prepared:
@@ -140,7 +68,7 @@ class Session:
             self.connection.execute("USE facts")
         self.installed = ""
         for name, columns in SCHEMAS.items():
-            body = ", ".join(f'"{column}" {_DUCKDB[kind]}' for column, kind in columns.items())
+            body = ", ".join(f'"{column}" {TYPES[kind]}' for column, kind in columns.items())
             self.connection.execute(f'CREATE TABLE "{name}" ({body})')
         self.connection.execute('CREATE TABLE "trend" ("snapshot_id" BIGINT, "trend" VARCHAR)')
 
@@ -156,11 +84,11 @@ class Session:
 
     def install(self, sql: PlanSql) -> None:
         """Put a rulebook's numbers into their tables."""
-        if self.installed == sql.plan.digest:
+        if self.installed == sql.digest:
             return
-        for name, rows in sql.plan.tables.items():
+        for name, rows in sql.tables.items():
             self.replace(name, rows)
-        self.installed = sql.plan.digest
+        self.installed = sql.digest
 
     def replace(self, name: str, rows: Sequence[Row]) -> None:
         """Empty a table and fill it with rows; keys that are no column are ignored, missing ones are null."""

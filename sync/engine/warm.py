@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sync.engine.session import PlanSql, Session
+from sync.engine.session import Session
+from sync.engine.sql import PlanSql
 
 MEMORY = "512MB"
 """What a small batch may take: it takes a fraction."""
@@ -45,7 +46,7 @@ def drop_warm() -> None:
 def _take(sql: PlanSql) -> Session | None:
     with _lock:
         for session in _kept:
-            if session.installed == sql.plan.digest:
+            if session.installed == sql.digest:
                 _kept.remove(session)
                 return session
     return None

@@ -4,7 +4,8 @@ from typing import Any
 
 from core.records import DAY_MS, FIELD_TYPES, Day
 from core.rulebook import Rulebook, load_rulebook
-from sync.engine.session import Session, compiled
+from sync.engine.session import Session
+from sync.engine.sql import compiled
 
 Row = dict[str, Any]
 TAIL = "\nbands: {A: {total: 80}, B: {total: 50}, C: {total: 20}}\n"

@@ -9,7 +9,8 @@ import pytest
 from core.records import ACTIVITY_KINDS, DAY_MS, to_day
 from core.rulebook import load_rulebook, scoring_digest, template_text
 from core.scoring import compile_rulebook
-from sync.engine.session import Session, compiled
+from sync.engine.session import Session
+from sync.engine.sql import PlanSql
 from tests.core.scoring.oracle import Oracle
 from tests.core.scoring.stage import Row, activity_row, person_row, rulebook_of, run, snapshot_row, world_of
 
@@ -309,8 +310,8 @@ def test_sql_is_stable_and_small() -> None:
     book = load_rulebook(template_text("b2b-japan-standard"))
     relabelled = load_rulebook(template_text("b2b-japan-standard").replace("料金ページの閲覧", "価格ページ"))
     assert scoring_digest(book) == scoring_digest(relabelled)
-    assert compiled(book).totals == compiled(relabelled).totals
-    assert len(compiled(book).totals) < 25_000
+    assert PlanSql(book).totals == PlanSql(relabelled).totals
+    assert len(PlanSql(book).totals) < 25_000
 
 
 @pytest.mark.parametrize("dialect", ["postgres", "snowflake"])

@@ -266,7 +266,7 @@ def test_no_room_for_temporary_files_is_said_so(tmp_path: Path) -> None:
 def test_a_kept_session_holds_no_facts_and_none_is_kept_after_an_error(filled: State, book: Rulebook) -> None:
     from core.scoring.facts import SCHEMAS
     from sync.engine import warm
-    from sync.engine.session import compiled
+    from sync.engine.sql import compiled
 
     sql = compiled(book)
     warm.drop_warm()
@@ -285,6 +285,6 @@ def test_a_kept_session_holds_no_facts_and_none_is_kept_after_an_error(filled: S
     books = [load_rulebook(re.sub(r"points: \d+", f"points: {points}", text, count=1)) for points in (11, 12, 13)]
     for other in books:
         ScoreEngine(filled, other, ZONE).score_people([1], NOW)
-    assert [session.installed for session in warm._kept] == [compiled(other).plan.digest for other in books[1:]]
+    assert [session.installed for session in warm._kept] == [compiled(other).digest for other in books[1:]]
     warm.drop_warm()
     assert warm._kept == []
