@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from core.rulebook.conditions import When
+from core.rulebook.conditions import PROPERTIES, When, Where
 from core.rulebook.model import ActivityRule, AttributeRule, Rulebook
 
 
@@ -14,6 +14,16 @@ def fields_needed(rulebook: Rulebook) -> frozenset[str]:
 def kinds_needed(rulebook: Rulebook) -> frozenset[str]:
     """Activity kinds (`core.records.ACTIVITY_KINDS`) that activity rules count."""
     return frozenset(kind for rule in rulebook.rules if isinstance(rule, ActivityRule) for kind in rule.on)
+
+
+def properties_tested(where: Where | None) -> set[str]:
+    """The activity properties that a condition looks at."""
+    if where is None:
+        return set()
+    names = {name for name in PROPERTIES if getattr(where, name) is not None}
+    for part in (*(where.all or ()), *(where.any or ()), where.not_):
+        names |= properties_tested(part)
+    return names
 
 
 def _fields(rule: AttributeRule) -> Iterator[str]:

@@ -13,7 +13,7 @@ from ibis.expr.types import BooleanValue, IntegerValue, Table
 
 from core.records import ACTIVITY_KINDS
 from core.rulebook import ActivityRule, Rulebook
-from core.rulebook.conditions import PROPERTIES, Where
+from core.rulebook.needs import properties_tested
 from core.scoring.facts import table
 from core.scoring.numbers import ONE_PER_BUCKET, SEVERAL_PER_BUCKET, WITHOUT_LIMIT
 from core.scoring.predicates import holds_where
@@ -106,7 +106,7 @@ def _matches(rules: Sequence[tuple[int, ActivityRule]], snapshot: Table, stream:
     activity = table("activity")
     kinds = sorted({ACTIVITY_KINDS[kind] for _, rule in rules for kind in rule.on})
     trigger = table("trigger").filter(lambda t: t.stream == stream).drop("stream")
-    asked = sorted({name for _, rule in rules for name in used_properties(rule.where)})
+    asked = sorted({name for _, rule in rules for name in properties_tested(rule.where)})
     found = activity.filter(activity.kind.isin(kinds)).select(*_ACTIVITY, *asked).join(trigger, "kind")
     conditions = [
         (code, holds_where(rule.where, lambda name: found[name])) for code, rule in rules if rule.where is not None
@@ -132,16 +132,6 @@ def _matches(rules: Sequence[tuple[int, ActivityRule]], snapshot: Table, stream:
         slot=(hits.first_slot + ibis.least(age, hits.last_age)).cast("int32"),
         gate=opens,
     )
-
-
-def used_properties(where: Where | None) -> set[str]:
-    """The activity properties that a condition looks at."""
-    if where is None:
-        return set()
-    names = {name for name in PROPERTIES if getattr(where, name) is not None}
-    for part in (*(where.all or ()), *(where.any or ()), where.not_):
-        names |= used_properties(part)
-    return names
 
 
 def _chosen(rule: IntegerValue, conditions: Sequence[tuple[int, BooleanValue]]) -> BooleanValue:

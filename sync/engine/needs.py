@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from core.records import ACTIVITY_KINDS, HUMAN_KINDS
 from core.rulebook import AccountRule, ActivityRule, DealRule, InactiveRule, Rulebook
-from core.rulebook.needs import fields_needed
-from core.scoring.streams import used_properties
+from core.rulebook.needs import fields_needed, properties_tested
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def needs_of(rulebook: Rulebook) -> Needs:
     bounded = [within for within in account if within is not None]
     return Needs(
         fields=tuple(sorted(fields_needed(rulebook))),
-        properties=tuple(sorted({name for rule in activity for name in used_properties(rule.where)})),
+        properties=tuple(sorted({name for rule in activity for name in properties_tested(rule.where)})),
         kinds=tuple(sorted(ACTIVITY_KINDS[kind] for kind in kinds)),
         deals=asks_deals,
         colleagues=bool(account),

@@ -4,6 +4,7 @@ Every line of trouble names a seed: `python -m tests.simulation.soak --replay hi
 """
 
 import argparse
+import gc
 import logging
 import multiprocessing
 import os
@@ -101,6 +102,9 @@ class _Worker:
         self._scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="mikomi-soak-", dir=memory)))
         share_compiled_statements()
         self._engines = _Engines()
+        gc.freeze()  # what is loaded by now stays: the collector need not look at it thousands of times
+        self._stack.callback(gc.unfreeze)
+        gc.set_threshold(20_000, 20, 20)
 
     def live(self, job: Job) -> Lived:
         if job.database == "sqlite":

@@ -127,10 +127,11 @@ def test_a_process_that_finds_them_does_without_ibis(book: Rulebook) -> None:
     program = (
         "import sys\n"
         "from core.rulebook import load_rulebook, template_text\n"
-        "from sync.engine.session import Session\n"
-        "from sync.engine.sql import compiled\n"
-        "from sync.engine.warm import warm_session\n"
-        "with warm_session(compiled(load_rulebook(template_text('b2b-japan-standard')))): pass\n"
+        "from sync.engine import ScoreEngine\n"
+        "from sync.state import open_state\n"
+        "from zoneinfo import ZoneInfo\n"
+        "engine = ScoreEngine(open_state('sqlite://'), load_rulebook(template_text('b2b-japan-standard')), ZoneInfo('Asia/Tokyo'))\n"
+        "assert engine.score_people([1], 0) == [] == list(engine.score_all(0))\n"
         "print('ibis' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
