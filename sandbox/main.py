@@ -171,6 +171,8 @@ class Sandbox:
 
     def _load(self, report: Report | None) -> bool:
         options = self.options
+        if options.begin_with is not None and not options.people:
+            return True  # whatever there is came with the copies
         if options.records is not None:
             now = self.market.options.now_ms
             return load_records(options.records, now, self.salesforce_app, self.hubspot_app, report)

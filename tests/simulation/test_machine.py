@@ -31,7 +31,7 @@ class Histories(RuleBasedStateMachine):
     @initialize(unique=st.booleans(), data=st.data())
     def begin(self, unique: bool, data: st.DataObject) -> None:
         folder = self.stack.enter_context(tempfile.TemporaryDirectory())
-        self.world = self.stack.enter_context(World(Path(folder), unique_task=unique))
+        self.world = self.stack.enter_context(World(Path(folder), unique_task=unique, sockets=False))
         for name in ("new_lead", "new_hubspot", "meet_hubspot", "wait_longer"):
             take(self.world, name, _drawing(data))
 

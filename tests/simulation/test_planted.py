@@ -111,7 +111,7 @@ CASES = (
 
 @contextmanager
 def told(tmp_path: Path, case: Case) -> Iterator[list[str]]:
-    with World(tmp_path, unique_task=case.unique, native={} if case.pair else None) as world:
+    with World(tmp_path, unique_task=case.unique, native={} if case.pair else None, sockets=False) as world:
         yield case.story(world, Watch())
 
 
@@ -129,5 +129,5 @@ def test_a_planted_bug_is_caught(case: Case, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("story", dict.fromkeys(case.told for case in CASES), ids=lambda s: s[0].__name__)
 def test_without_it_nothing_is_wrong(story: tuple[Story, bool, bool], tmp_path: Path) -> None:
     tell, unique, pair = story
-    with World(tmp_path, unique_task=unique, native={} if pair else None) as world:
+    with World(tmp_path, unique_task=unique, native={} if pair else None, sockets=False) as world:
         assert tell(world, Watch()) == []
