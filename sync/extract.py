@@ -17,6 +17,7 @@ from sync.state import schema as t
 from sync.state.kept import get_kept, get_kept_in, keep, keep_in
 from sync.state.mirror import store
 from sync.state.mirror.erase import buried_refs
+from sync.state.mirror.forgotten import check_key
 from sync.state.rows import select_at, upsert
 
 SWEEP_EVERY_MS = 24 * 3_600_000
@@ -51,9 +52,11 @@ def extract(
 
     Raises:
         ConnectorError: the system failed; everything read so far is stored with its cursor.
+        InvalidSettings, StateError: people were forgotten, and the key that tells who is not here.
 
     """
     with state.read() as connection:
+        check_key(connection)  # also where nothing is read that could be somebody whom we must not know
         column = t.cursor.c
         rows = connection.execute(
             select(column.stream, column.value, column.updated_at).where(column.system == connector.name)

@@ -50,12 +50,12 @@ def run_demo(*, people: int, seed: int, language: str, keep: Path | None) -> int
     if any(folder.iterdir()):
         raise PromiseBroken(f"{folder} is not empty", hint="name an empty folder: mikomi demo --keep FOLDER")
     try:
-        with _orderly_end():
+        with _orderly_end() as go_on:
             print_line(
                 say("Starting Salesforce and HubSpot on this machine, with {people} people …", people=f"{people:,}")
             )
             with Practice(people=people, seed=seed, log=folder / "sandbox.log") as market:
-                Story(market, folder, language, say).tell()
+                Story(market, folder, language, say).tell(go_on)
         print_line()
         print_line(say("Done in {seconds} s.", seconds=f"{time.monotonic() - began:.0f}"), "bold green")
         if keep:
@@ -67,17 +67,29 @@ def run_demo(*, people: int, seed: int, language: str, keep: Path | None) -> int
 
 
 @contextmanager
-def _orderly_end() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: children are stopped, files removed."""
+def _orderly_end() -> Iterator[Callable[[], None]]:
+    """SIGTERM ends the demo as Ctrl-C does: children are stopped, files removed.
+
+    What is yielded raises KeyboardInterrupt once either was heard: the first one can be lost where Python cannot raise (a finaliser,
+    a C library's import).
+    """
+    heard = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal heard
+        heard = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def go_on() -> None:
+        if heard:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield go_on
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Story:
@@ -92,8 +104,8 @@ class Story:
         self._step = 0
         self._edits: Sequence[Edit] = ()
 
-    def tell(self) -> None:
-        """All steps.
+    def tell(self, go_on: Callable[[], None]) -> None:
+        """All steps; `go_on` is asked before each.
 
         Raises:
             PromiseBroken: the first promise that did not hold.
@@ -112,6 +124,7 @@ class Story:
             self._quiet,
         )
         for step in steps:
+            go_on()
             step()
 
     # --- steps -------------------------------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from core.rulebook import ADVISED, load_rulebook, template_text
-from sync.cli.demo import Story
+from sync.cli.demo import Story, _orderly_end
 from sync.cli.demo_files import LOWER_THRESHOLD, THRESHOLD, lower_threshold
 from sync.cli.practice import Practice, PracticeFailed
 from sync.texts import speaker
@@ -80,7 +80,7 @@ def test_stopped_half_way_it_leaves_nothing_running(tmp_path: Path, how: signal.
         started = sandboxes(FEW) - before
         assert started
         process.send_signal(how)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert process.returncode == 130
     deadline = time.monotonic() + 5
     while sandboxes(FEW) & started and time.monotonic() < deadline:
@@ -131,3 +131,15 @@ def test_a_demo_in_the_evening_begins_the_next_morning(tmp_path: Path, hour: flo
     story = Story(cast("Practice", clock), tmp_path, "en", speaker("en"))
     story._start_in_the_morning()
     assert clock.now == Evening(then).now
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_python_lost_ends_it_before_the_next_step(how: signal.Signals) -> None:
+    before = signal.getsignal(how)
+    with _orderly_end() as go_on:
+        go_on()
+        with suppress(KeyboardInterrupt):  # as where nothing can be raised
+            signal.raise_signal(how)
+        with pytest.raises(KeyboardInterrupt):
+            go_on()
+    assert signal.getsignal(how) is before

@@ -85,7 +85,8 @@ class Life:
                 firm.log("calls", self.contact, **{**CALL, "hs_call_title": f"ご相談 {self.calls}"})
             case "webinar" if not self.webinars:
                 self.webinars += 1
-                firm.attend(self.contact, f"ウェビナー {self.number}", event=990_000 + self.number)
+                name = f"ウェビナー {self.number}"
+                firm.attend(self.contact, name, event=990_000 + self.number, record=self.live())
             case "convert" if not self.converted:
                 self.converted = True
                 firm.in_salesforce(action="convert", id=self.record, opportunity=False)
@@ -99,12 +100,17 @@ class Life:
 
     def edit(self, **fields: Any) -> None:
         """Somebody edits the live record in Salesforce."""
+        record = self.live()
+        kind = "Lead" if record.startswith("00Q") else "Contact"
+        self.firm.in_salesforce(action="update", sobject=kind, id=record, fields=fields)
+
+    def live(self) -> str:
+        """The live record in Salesforce, of which the native sync may not know yet."""
         record = self.record
         if self.converted and record.startswith("00Q"):
             (lead,) = self.firm.soql(f"SELECT ConvertedContactId FROM Lead WHERE Id = '{record}'")
             record = lead["ConvertedContactId"]
-        kind = "Lead" if record.startswith("00Q") else "Contact"
-        self.firm.in_salesforce(action="update", sobject=kind, id=record, fields=fields)
+        return record
 
     def person(self) -> int:
         """The one person that both records are."""

@@ -92,10 +92,14 @@ class Company(Practice):
         order = {"action": "log_activity", "type": kind, "contacts": [contact], "properties": {**stamp, **properties}}
         return str(self.in_hubspot(**order)["id"])
 
-    def attend(self, contact: str, name: str, event: int = 990_001) -> None:
-        """The webinar tool tells both CRMs: a participation in HubSpot, a campaign member in Salesforce."""
+    def attend(self, contact: str, name: str, event: int = 990_001, *, record: str | None = None) -> None:
+        """The webinar tool tells both CRMs: a participation in HubSpot, a campaign member in Salesforce.
+
+        Args:
+            record: the person's live record in Salesforce; None: the one that the native sync knows.
+        """
         self.participate(contact, name, event)
-        self.import_list(contact, name)
+        self.import_list(contact, name, record=record)
 
     def participate(self, contact: str, name: str, event: int = 990_001) -> None:
         """The webinar tool tells HubSpot that somebody attended just now."""
@@ -105,9 +109,9 @@ class Company(Practice):
         participation = {"eventId": event, "contactId": int(contact), "state": "ATTENDED"}
         control(self.box.hubspot.url, "POST", "events", {"participations": [{**participation, "occurred_ms": now}]})
 
-    def import_list(self, contact: str, name: str) -> None:
+    def import_list(self, contact: str, name: str, *, record: str | None = None) -> None:
         """Somebody makes the webinar's attendees members of a campaign in Salesforce."""
-        person = self.record_of(contact)
+        person = record or self.record_of(contact)
         fields = {"Name": name, "Type": "Webinar", "IsActive": True}
         campaign = self.in_salesforce(action="create", sobject="Campaign", fields=fields)["id"]
         status = {"CampaignId": campaign, "Label": "Attended", "SortOrder": 5, "HasResponded": True}
