@@ -16,7 +16,7 @@ from sync.redaction import CONTROLS
 from sync.state import schema as t
 from tests.hostile.poison import TEXTS
 from tests.hostile.poisoned import Poison, poisoned
-from tests.sync.practice import MORNING_MS, Practice, control, people_by_record
+from tests.sync.practice import MORNING_MS, Practice, control, people_by_record, set_up_sandbox
 
 LABEL = 'Call <script>alert(1)</script> & "more"'
 RULEBOOK = f"""
@@ -34,9 +34,8 @@ CONNECTED = "f240bbac-87c9-4f6e-bf70-924b57d47db7"
 
 @pytest.mark.parametrize("seed", range(3))
 def test_poisoned_rows_harm_nobody_else(database: str, tmp_path: Path, seed: int) -> None:
-    with Sandbox(seed=11, people=40, now_ms=MORNING_MS, limits=False) as box:
+    with set_up_sandbox(seed=11, people=40) as box:
         practice = Practice(box, tmp_path, stage="all", state=database)
-        practice.setup()
         with poisoned(box, Poison(seed)) as poison:
             report = practice.sync()
             assert poison.struck > 20

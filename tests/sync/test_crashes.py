@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from sandbox import Sandbox
 from sync.state import State
 from sync.state import schema as t
 from tests.sync.databases import Spare
-from tests.sync.practice import MORNING_MS, Practice, control, people_by_record
+from tests.sync.practice import Practice, control, people_by_record, set_up_sandbox
 
 
 class Crash(BaseException):
@@ -68,9 +67,8 @@ def assert_consistent(practice: Practice) -> None:
 def test_a_crash_at_every_commit_converges(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync.engine.engine.SMALL", 0)  # in slices, and batches of a few people, as with many thousands
     monkeypatch.setattr("sync.engine.engine.BATCH", 8)
-    with Sandbox(seed=11, people=24, limits=False, now_ms=MORNING_MS) as box:
+    with set_up_sandbox(seed=11, people=24) as box:
         practice = Practice(box, tmp_path, stage="all", state=database)
-        practice.setup()
         crashes = 0
         for commit in range(1, 400):
             try:
@@ -87,9 +85,8 @@ def test_a_crash_at_every_commit_converges(database: str, tmp_path: Path, monkey
 
 def test_a_lost_answer_makes_no_second_task(database: str, tmp_path: Path) -> None:
     """The CRM commits, the answer never comes: the write is repeated and changes nothing."""
-    with Sandbox(seed=11, people=60, limits=False, now_ms=MORNING_MS) as box:
+    with set_up_sandbox(seed=11, people=60) as box:
         practice = Practice(box, tmp_path, stage="all", state=database)
-        practice.setup()
         lost = {"kind": "drop_after", "times": 2, "method": "POST"}
         control(box.salesforce.url, "POST", "faults", {**lost, "path": "composite"})
         control(box.hubspot.url, "POST", "faults", {**lost, "path": "tasks/batch|contacts/batch/update"})
@@ -101,9 +98,8 @@ def test_a_lost_answer_makes_no_second_task(database: str, tmp_path: Path) -> No
 
 
 def test_killed_processes_leave_no_trace(database: str, tmp_path: Path) -> None:
-    with Sandbox(seed=12, people=60, limits=False, now_ms=MORNING_MS) as box:
+    with set_up_sandbox(seed=12, people=60) as box:
         practice = Practice(box, tmp_path, stage="all", state=database)
-        practice.setup()
         assert practice.rows(t.outbox) == []  # the tables are there: whoever looks in finds them
         slow = {"kind": "delay", "seconds": 1.5, "times": None, "path": "composite|batch/update|batch/upsert"}
         for url in (box.salesforce.url, box.hubspot.url):
@@ -137,9 +133,8 @@ def keys_of(practice: Practice) -> list[str]:
 @pytest.mark.parametrize("lost", ["all of it", "the last days"])
 def test_a_lost_or_restored_state_makes_no_second_task(database: str, spare: Spare, tmp_path: Path, lost: str) -> None:
     """Hand-overs that only the CRMs remember are adopted: nobody is handed over because we forgot."""
-    with Sandbox(seed=11, people=60, limits=False, now_ms=MORNING_MS) as box:
+    with set_up_sandbox(seed=11, people=60) as box:
         practice = Practice(box, tmp_path, stage="all", state=database)
-        practice.setup()
         left = None
         if lost == "the last days":
             practice.write_config(stage="fields")

@@ -13,7 +13,7 @@ from sandbox import Sandbox
 from sync.cli.setup import run_setup
 from sync.state import schema as t
 from tests.sync.databases import on_both, on_one_database
-from tests.sync.practice import MORNING_MS, Practice, control, people_by_record
+from tests.sync.practice import MORNING_MS, Practice, control, people_by_record, set_up_sandbox
 
 pytest_generate_tests = on_one_database
 
@@ -25,15 +25,20 @@ MANY = 120
 @pytest.fixture
 def box(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     people = getattr(request, "param", PEOPLE)
-    with Sandbox(seed=7, people=people, limits=False, now_ms=MORNING_MS) as sandbox:
+    with set_up_sandbox(seed=7, people=people) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def bare() -> Iterator[Sandbox]:
+    """Before anybody has set it up."""
+    with Sandbox(seed=7, people=PEOPLE, limits=False, now_ms=MORNING_MS) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def practice(box: Sandbox, tmp_path: Path, database: str) -> Practice:
-    made = Practice(box, tmp_path, stage="all", state=database)
-    made.setup()
-    return made
+    return Practice(box, tmp_path, stage="all", state=database)
 
 
 def writes(practice: Practice) -> int:
@@ -151,8 +156,8 @@ def test_a_dry_run_writes_nothing(practice: Practice) -> None:
     assert practice.rows(t.handover) == []
 
 
-def test_stages_write_what_they_say(box: Sandbox, tmp_path: Path) -> None:
-    practice = Practice(box, tmp_path, stage="observe")
+def test_stages_write_what_they_say(bare: Sandbox, tmp_path: Path) -> None:
+    practice = Practice(bare, tmp_path, stage="observe")
     before = writes(practice)
     assert practice.sync().people_scored > 0
     assert writes(practice) == before
@@ -172,7 +177,6 @@ def test_on_the_first_day_everyone_in_the_band_counts_as_handed_over(box: Sandbo
     from core.rulebook import template_text
 
     practice = Practice(box, tmp_path, stage="all", rulebook=template_text("b2b-japan-standard"))
-    practice.setup()
     practice.sync()
     handed = practice.rows(t.handover)
     assert handed
@@ -256,7 +260,6 @@ def test_rows_edited_a_moment_before_the_first_day_count_as_its_people(box: Sand
     from core.rulebook import template_text
 
     practice = Practice(box, tmp_path, stage="all", rulebook=template_text("b2b-japan-standard"))
-    practice.setup()
     for sobject in ("Lead", "Contact", "Task", "Event", "CampaignMember"):
         control(box.salesforce.url, "POST", "touch", {"sobject": sobject, "count": 10_000})
     first = practice.sync()

@@ -19,7 +19,7 @@ from sync.state import deadletters, now_ms, outbox
 from sync.state import schema as t
 from sync.state.kept import get_kept
 from tests.sync.delivery.rig import BOUNDS, VENDORS, Crms, Rig, assert_each_once, crms
-from tests.sync.practice import MORNING_MS, Practice, control
+from tests.sync.practice import Practice, control, set_up_sandbox
 from tests.sync.reconcile.rig import many_handovers
 
 __all__ = ["crms"]  # a fixture
@@ -113,7 +113,6 @@ class Firm:
     def __init__(self, box: Sandbox, folder: Path, **settings: object) -> None:
         tasks = {"systems": ["hubspot"]}
         self.practice = Practice(box, folder, stage="fields", rulebook=many_handovers(), tasks=tasks, **settings)
-        self.practice.setup()
         self.now = now_ms()
 
     def sync(self) -> RunReport:
@@ -153,8 +152,7 @@ def open_firm(tmp_path: Path) -> Iterator[Callable[..., Firm]]:
     with ExitStack() as stack:
 
         def make(*, unique: bool, **settings: object) -> Firm:
-            options = {"unique_task_property": unique, "unique_activity_fields": unique}
-            box = Sandbox(seed=11, people=16, limits=False, now_ms=MORNING_MS, **options)
+            box = set_up_sandbox(seed=11, people=16, unique_task_property=unique, unique_activity_fields=unique)
             return Firm(stack.enter_context(box), tmp_path, **settings)
 
         yield make
