@@ -21,7 +21,7 @@ from sync.settings import Settings
 from sync.state import State, now_ms, outbox
 from sync.state import schema as t
 from sync.state.episodes import keep_episodes, load_episodes
-from sync.state.loading import load_accounts, load_records, person_ids, refs_of_people
+from sync.state.loading import load_accounts, load_records, person_ids, predecessors, refs_of_people
 from sync.state.mirror import NOBODY, PERSON_KINDS, mark_dirty
 from sync.state.rows import by_place, chunks, delete_at, insert_new, select_at
 
@@ -112,8 +112,7 @@ def _neighbours(connection: Connection, refs: Collection[RecordRef]) -> set[Reco
     for system, kind, ids in by_place(refs):
         linked = (link.to_system == system, link.to_kind == kind, link.to_id.in_(ids))
         found |= {RecordRef(*at) for at in connection.execute(select(link.system, link.kind, link.id).where(*linked))}
-        follows = (row.system == system, row.successor_kind == kind, row.successor_id.in_(ids))
-        found |= {RecordRef(*at) for at in connection.execute(select(row.system, row.kind, row.id).where(*follows))}
+    found.update(predecessors(connection, refs))
     people: set[int] = set()
     columns = (row.system, row.kind, row.successor_kind, row.successor_id, row.absorbed, row.person_id)
     for own in select_at(connection, t.record, refs, *columns):

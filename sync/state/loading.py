@@ -1,6 +1,7 @@
 """Rows of the mirror back into the values that core works on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -38,6 +39,22 @@ def as_record(row: RowMapping) -> Record:
         answers=row["answers"],
         written=row["written"],
     )
+
+
+def predecessors(connection: Connection, refs: Iterable[RecordRef], *, where: Any = None) -> Iterator[RecordRef]:
+    """The records that one of `refs` has succeeded: merged into it, or converted to it.
+
+    Asked by the successor's id alone: with its system beside it, SQLite would rather look through all records of that system.
+    """
+    row = t.record.c
+    wanted = set(refs)
+    for ids in chunks(sorted({ref.id for ref in wanted})):
+        found = select(row.system, row.kind, row.id, row.successor_kind, row.successor_id).where(
+            row.successor_id.in_(ids)
+        )
+        for system, kind, id, *successor in connection.execute(found if where is None else found.where(where)):
+            if RecordRef(system, *successor) in wanted:
+                yield RecordRef(system, kind, id)
 
 
 def load_accounts(connection: Connection, refs: Iterable[RecordRef]) -> dict[RecordRef, Account]:

@@ -14,6 +14,7 @@ from sync.state import State
 from sync.state import schema as t
 from sync.state.episodes import withdraw_offers
 from sync.state.kept import keep_in
+from sync.state.loading import predecessors
 from sync.state.mirror.marks import NOBODY, mark_dirty, touch
 from sync.state.rows import by_place, chunks, delete_at, select_at
 
@@ -233,13 +234,8 @@ def _merged_into(connection: Connection, refs: Iterable[RecordRef]) -> list[Reco
     """Gone records whose successor, or its successor, is one of these."""
     found: dict[RecordRef, None] = {}
     fresh = list(refs)
-    row = t.record.c
     while fresh:
-        losers = []
-        for system, kind, ids in by_place(fresh):
-            where = (row.system == system, row.successor_kind == kind, row.successor_id.in_(ids))
-            statement = select(row.kind, row.id).where(*where, row.deleted_at.is_not(None))
-            losers += [RecordRef(system, *at) for at in connection.execute(statement)]
+        losers = list(predecessors(connection, fresh, where=t.record.c.deleted_at.is_not(None)))
         fresh = [ref for ref in losers if ref not in found]
         found |= dict.fromkeys(fresh)
     return list(found)
