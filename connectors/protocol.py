@@ -9,7 +9,7 @@ from core.errors import ConnectorError
 from core.records import Day, Fact, Millis, Record, RecordRef, Tombstone, Value
 
 Cursor = NewType("Cursor", str)
-"""Opaque to everyone but the connector that made it; saved in one transaction with the page it came with."""
+"""Opaque to everyone but the connector that made it; saved in one transaction with the page it came with, or after it."""
 
 Level = Literal["ok", "info", "warning", "error"]
 

@@ -171,7 +171,7 @@ class Sandbox:
 
     def _load(self, report: Report | None) -> bool:
         options = self.options
-        if options.begin_with is not None and not options.people:
+        if options.begin_with is not None and not options.people and options.records is None:
             return True  # whatever there is came with the copies
         if options.records is not None:
             now = self.market.options.now_ms

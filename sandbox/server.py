@@ -193,10 +193,18 @@ class Server:
         self.count(f"{request.method} {endpoint}")
         return response
 
-    def headers_of(self, response: Response) -> dict[str, str]:
-        """An answer's headers, but for its length."""
+    def render(self, response: Response, method: str, accepted: str) -> tuple[dict[str, str], bytes]:
+        """An answer's headers and body as they are sent. `accepted`: the call's `Accept-Encoding`."""
+        body = response.body
         headers = {"Date": formatdate(self.app.clock.now_ms() / 1000, usegmt=True), **response.headers}
-        return headers if response.content_type is None else headers | {"Content-Type": response.content_type}
+        if response.content_type is not None:
+            headers["Content-Type"] = response.content_type
+        if self.app.compress and len(body) > 1024 and "gzip" in accepted:
+            body = gzip.compress(body, compresslevel=1)
+            headers["Content-Encoding"] = "gzip"
+        if response.status != HTTPStatus.NO_CONTENT:
+            headers["Content-Length"] = str(len(body))
+        return headers, b"" if method == "HEAD" else body
 
     def _control(self, request: Request, name: str) -> Response:
         try:
@@ -359,17 +367,9 @@ class _Handler(BaseHTTPRequestHandler):
         _cut(self.connection)
 
     def _send(self, response: Response, *, keep: float = 1.0, dribble: float = 0.0) -> None:
-        body = response.body
-        headers = self.server_of.headers_of(response)
-        if self.server_of.app.compress and len(body) > 1024 and "gzip" in self.headers.get("Accept-Encoding", ""):
-            body = gzip.compress(body, compresslevel=1)
-            headers["Content-Encoding"] = "gzip"
-        if response.status != HTTPStatus.NO_CONTENT:
-            headers["Content-Length"] = str(len(body))
+        headers, body = self.server_of.render(response, self.command, self.headers.get("Accept-Encoding", ""))
         head = f"HTTP/1.1 {response.status} {phrase_of(response.status)}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
-        if self.command == "HEAD":
-            body = b""
         if dribble:
             self._dribble(head.encode("latin-1"), body, dribble)
         else:  # one send: headers and body apart would meet Nagle's delay

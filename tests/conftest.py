@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.stash[CACHE] = folder = tempfile.TemporaryDirectory(prefix="cache-")
         os.environ["XDG_CACHE_HOME"] = folder.name  # of all workers, and of the processes that they start
+        os.environ.pop("CACHE_DIRECTORY", None)
     share_compiled_statements()
     canary = Canary()
     config.pluginmanager.register(canary, "canary")

@@ -84,12 +84,17 @@ def _orderly_end() -> Iterator[Callable[[], None]]:
         if heard:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    heeded = [
+        number for number, handler in before.items() if handler is not signal.SIG_IGN
+    ]  # `(mikomi demo &)` ignores Ctrl-C
     try:
+        for number in heeded:
+            signal.signal(number, stop)
         yield go_on
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heeded:
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
 
 class Story:
@@ -105,7 +110,7 @@ class Story:
         self._edits: Sequence[Edit] = ()
 
     def tell(self, go_on: Callable[[], None]) -> None:
-        """All steps; `go_on` is asked before each.
+        """All steps; `go_on` is asked before each, and at the end.
 
         Raises:
             PromiseBroken: the first promise that did not hold.
@@ -126,6 +131,7 @@ class Story:
         for step in steps:
             go_on()
             step()
+        go_on()
 
     # --- steps -------------------------------------------------------------------------------------------------------
 

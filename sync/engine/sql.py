@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import stat
 import tempfile
 import threading
@@ -52,6 +53,7 @@ _TREND_TYPES = {"snapshot_id": "BIGINT", "trend": "VARCHAR"}
 KEPT = 16
 """So many rulebooks' texts stay in the cache folder."""
 
+_NAME = re.compile(r"[0-9a-f]{16,64}-[0-9a-f]{16}\.json", re.ASCII)
 _compiling = threading.Lock()
 _log = logging.getLogger(__name__)
 
@@ -133,39 +135,52 @@ def _typed(expression: "Table", types: Mapping[str, str]) -> str:
 
 
 def _folder() -> Path | None:
-    """`$CACHE_DIRECTORY` (systemd), else `mikomi` in `$XDG_CACHE_HOME` or `~/.cache`; None where there is no home."""
-    if given := os.environ.get("CACHE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mikomi"
-    except RuntimeError:
-        return None
+    """`mikomi` in `$CACHE_DIRECTORY` (systemd), else in `$XDG_CACHE_HOME` or `~/.cache`; None where there is no such place."""
+    given = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
+    places = (given, os.environ.get("XDG_CACHE_HOME", ""))
+    found = next((Path(place) for place in places if Path(place).is_absolute()), None)
+    if found is None:
+        try:
+            found = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return found / "mikomi" if found.is_absolute() else None
 
 
 @cache
 def _maker() -> str:
-    """What a text comes from besides the rules: our own source and the libraries' versions."""
+    """What a text comes from besides the rules: the program that compiled it and the libraries' versions."""
     found = hashlib.sha256()
     for library in ("ibis-framework", "sqlglot", "duckdb"):
         found.update(f"{library} {version(library)}\n".encode())
-    for file in (*sorted(Path(core.scoring.__file__).parent.glob("*.py")), Path(__file__)):
+    for file in sources():
         found.update(file.read_bytes())
     return found.hexdigest()[:16]
+
+
+def sources() -> list[Path]:
+    """The files whose code makes the texts: all of `core`, and this one."""
+    return [*sorted(Path(core.scoring.__file__).parents[1].rglob("*.py")), Path(__file__)]
+
+
+def _is_ours_alone(seen: os.stat_result) -> bool:
+    return seen.st_uid == os.geteuid() and not seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _read(file: Path) -> dict[str, str]:
     """Texts kept before; none where there are none, or where somebody else could have put others in their place."""
     try:
-        for place in (file, file.parent):
-            seen = place.stat()
-            if seen.st_uid != os.geteuid() or seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                _log.warning("cache left alone: others may write there", extra={"file": str(place)})
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb") as kept:
+            if not (_is_ours_alone(os.fstat(kept.fileno())) and _is_ours_alone(file.parent.lstat())):
+                _log.warning("cache left alone: not ours alone", extra={"file": str(file)})
                 return {}
-        document = json.loads(file.read_bytes())
-        return {str(name): str(text) for name, text in document.items()}
+            document = json.load(kept)
+        if not isinstance(document, dict):
+            raise TypeError("not an object")
+        return {name: text for name, text in document.items() if isinstance(text, str)}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         _log.warning("cache not readable", extra={"file": str(file), "cause": type(error).__name__})
         return {}
 
@@ -174,12 +189,15 @@ def _write(file: Path, texts: Mapping[str, str]) -> None:
     """Keep texts, whole or not at all. Where that fails (no room, no right), the next process compiles again."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_ours_alone(file.parent.lstat()):
+            return  # whoever reads would not believe it
         with tempfile.TemporaryDirectory(dir=file.parent, prefix="new-") as apart:
             made = Path(apart) / file.name
             made.touch(mode=0o600)
             made.write_text(json.dumps(texts), "utf-8")
             made.replace(file)
-        for old in sorted(file.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
+        kept = (one for one in file.parent.iterdir() if _NAME.fullmatch(one.name))
+        for old in sorted(kept, key=lambda one: one.stat().st_mtime)[:-KEPT]:
             old.unlink()
     except OSError as error:
         _log.info("cache not written", extra={"file": str(file), "cause": type(error).__name__})

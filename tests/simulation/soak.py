@@ -229,6 +229,7 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="mikomi-soak-cache-") as cache:
         os.environ["XDG_CACHE_HOME"] = cache  # of the workers, and of the processes that they start
+        os.environ.pop("CACHE_DIRECTORY", None)
         done = soak(work, options.workers if len(work) > 1 else 1, report)
     broken = [job for job, lived in done if lived.violations]
     histories = sum(job.kind == "history" for job, _ in done)

@@ -24,24 +24,30 @@ from sandbox.server import Request, Response, Server, false_answer, phrase_of
 def without_sockets(box: Sandbox) -> Iterator[None]:
     """Requests to this sandbox, which serves already, take the short way until the block ends."""
     servers = dict(box.servers)
+    late: list[threading.Thread] = []
     real = HTTPConnectionPool._make_request
 
     def hand_over(pool: HTTPConnectionPool, conn: Any, method: str, url: str, **more: Any) -> Any:
         server = servers.get(pool.port or 0)
         if server is None:
             return real(pool, conn, method, url, **more)
-        response = _answer(server, _request(pool, method, url, more.get("headers") or {}, more.get("body")), more)
+        request = _request(pool, method, url, more.get("headers") or {}, more.get("body"))
+        response = _answer(server, request, more, late)
         response.retries = more.get("retries")
         response._connection = more.get("response_conn")
         response._pool = pool
         return response
 
-    with patch.object(HTTPConnectionPool, "_make_request", hand_over):
-        yield
+    try:
+        with patch.object(HTTPConnectionPool, "_make_request", hand_over):
+            yield
+    finally:
+        for thread in late:
+            thread.join()
 
 
 def _request(pool: HTTPConnectionPool, method: str, url: str, headers: Mapping[str, Any], body: Any) -> Request:
-    sent = body.encode("latin-1") if isinstance(body, str) else bytes(body or b"")
+    sent = body.encode() if isinstance(body, str) else bytes(body or b"")
     lowered = {name.lower(): _text(value) for name, value in headers.items()}
     return Request.read(method, url, {"host": f"{pool.host}:{pool.port}", **lowered}, sent)
 
@@ -50,7 +56,7 @@ def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _answer(server: Server, request: Request, more: Mapping[str, Any]) -> HTTPResponse:
+def _answer(server: Server, request: Request, more: Mapping[str, Any], late: list[threading.Thread]) -> HTTPResponse:
     fault = server.fault_of(request)
     if fault is None:
         return _response(server, server.answer(request), request, more)
@@ -64,26 +70,28 @@ def _answer(server: Server, request: Request, more: Mapping[str, Any]) -> HTTPRe
         case "drop_after":
             server.answer(request)
         case "late_commit":
-            _later(server, request, fault.seconds)
+            late.append(_later(server, request, fault.seconds))
         case other:
             raise NotImplementedError(f"{other} needs real sockets")
     raise RemoteDisconnected("Remote end closed connection without response")
 
 
-def _later(server: Server, request: Request, seconds: float) -> None:
+def _later(server: Server, request: Request, seconds: float) -> threading.Thread:
     def carry_out() -> None:
         time.sleep(seconds)
         server.answer(request)
 
-    threading.Thread(target=carry_out, daemon=True).start()
+    thread = threading.Thread(target=carry_out, daemon=True)
+    thread.start()
+    return thread
 
 
 def _response(
     server: Server, answer: Response, request: Request, more: Mapping[str, Any], *, keep: float = 1.0
 ) -> HTTPResponse:
-    headers = server.headers_of(answer) | {"Content-Length": str(len(answer.body))}
+    headers, body = server.render(answer, request.method, request.headers.get("accept-encoding", ""))
     return HTTPResponse(
-        body=_Body(answer.body, keep),
+        body=_Body(body, keep),
         headers=headers,
         status=answer.status,
         version=11,

@@ -76,6 +76,7 @@ class Tally:
     forgotten_keys: set[str] = field(default_factory=set)  # tasks made after the backup that was put back
     webinars: set[tuple[str, str]] = field(default_factory=set)  # (record, name) of each attendance told to both CRMs
     trespasses: list[str] = field(default_factory=list)  # fields that are not ours and changed while we alone worked
+    crashed: int = 0
     overtaken: int = 0
     not_stopped: int = 0
 
@@ -156,11 +157,16 @@ class World(Crms):
         self._process: Process | None = None
 
     def __enter__(self) -> Self:
-        self._open = ExitStack()
-        self._open.callback(self.box.stop)
-        self.box.start()
-        if not self.sockets:
-            self._open.enter_context(without_sockets(self.box))
+        with ExitStack() as undo:
+            undo.callback(self.box.stop)
+            self.box.start()
+            if not self.sockets:
+                undo.enter_context(without_sockets(self.box))
+            self._begin()
+            self._open = undo.pop_all()
+        return self
+
+    def _begin(self) -> None:
         self.box.clock.hold()
         self.clock = SimulatedClock(self.box)
         self.eye = Eye(open_state(self.url).engine, self.url)
@@ -171,7 +177,6 @@ class World(Crms):
         self.owner = _first_owner(self.box)
         if self.native is not None:
             self.box.native.configure({"on": True, **self.native})
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.end_process()
@@ -295,6 +300,7 @@ class World(Crms):
             try:
                 report = cycle.run(sweep=sweep, strict=False)
             except Crash:
+                self.tally.crashed += 1
                 self._free_lease()
                 self.end_process()
                 return None

@@ -78,7 +78,33 @@ def test_what_others_could_have_written_is_not_used(book: Rulebook, tmp_path: Pa
     assert PlanSql(book, tmp_path).trends == right
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[1]", b'"text"'])
+def test_what_another_user_wrote_is_not_used(book: Rulebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = PlanSql(book, tmp_path).trends
+    file = keep(tmp_path, {"trends": "SELECT 'stranger'"})
+    other = os.geteuid() + 1
+    monkeypatch.setattr("os.geteuid", lambda: other)
+    assert PlanSql(book, tmp_path).trends == right
+    assert json.loads(file.read_bytes()) == {"trends": "SELECT 'stranger'"}, "nor written over"
+
+
+def test_a_link_is_not_followed(book: Rulebook, tmp_path: Path) -> None:
+    right = PlanSql(book, tmp_path / "kept").trends
+    file = keep(tmp_path / "kept", {"trends": "SELECT 'elsewhere'"})
+    file.rename(tmp_path / "elsewhere.json")
+    file.symlink_to(tmp_path / "elsewhere.json")
+    assert PlanSql(book, tmp_path / "kept").trends == right
+
+
+def test_whatever_makes_a_text_is_part_of_its_name() -> None:
+    """Another version of any of it, and what was kept is not used."""
+    program = "import sys, core.scoring.plan; print(*[m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'core'])"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    made_by = {Path(file) for file in said.stdout.split()}
+    assert len(made_by) > 10
+    assert made_by | {Path(sql.__file__)} <= set(sql.sources())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[1]", b'"text"', b'{"trends": null}', b"[" * 100_000])
 def test_a_broken_file_is_replaced(book: Rulebook, tmp_path: Path, content: bytes) -> None:
     right = PlanSql(book, tmp_path).trends
     (file,) = tmp_path.glob("*.json")
@@ -93,21 +119,29 @@ def test_without_a_place_to_keep_them_texts_are_compiled(book: Rulebook, tmp_pat
 
 
 def test_the_oldest_make_room(book: Rulebook, tmp_path: Path) -> None:
-    for number in range(sql.KEPT + 3):
-        (tmp_path / f"old-{number}.json").write_text("{}")
-        os.utime(tmp_path / f"old-{number}.json", (number, number))
+    (tmp_path / "package-lock.json").write_text("{}")  # somebody else's
+    os.utime(tmp_path / "package-lock.json", (0, 0))
+    old = [f"{number:016x}-{number:016x}.json" for number in range(sql.KEPT + 3)]
+    for number, name in enumerate(old):
+        (tmp_path / name).write_text("{}")
+        os.utime(tmp_path / name, (number, number))
     assert PlanSql(book, tmp_path).trends
-    left = {file.name for file in tmp_path.iterdir()}
+    left = {file.name for file in tmp_path.iterdir()} - {"package-lock.json"}
+    assert (tmp_path / "package-lock.json").exists()
     assert len(left) == sql.KEPT
-    assert not left & {f"old-{number}.json" for number in range(4)}
+    assert not left & set(old[:4])
 
 
 @pytest.mark.parametrize(
     ("given", "folder"),
     [
-        ({"CACHE_DIRECTORY": "/var/cache/mikomi:/other"}, "/var/cache/mikomi"),
+        ({"CACHE_DIRECTORY": "/var/cache/mikomi:/other"}, "/var/cache/mikomi/mikomi"),
         ({"XDG_CACHE_HOME": "/elsewhere"}, "/elsewhere/mikomi"),
         ({"HOME": "/home/operator"}, "/home/operator/.cache/mikomi"),
+        (
+            {"CACHE_DIRECTORY": ":", "XDG_CACHE_HOME": "below/here", "HOME": "/home/operator"},
+            "/home/operator/.cache/mikomi",
+        ),
     ],
 )
 def test_where_they_are_kept(given: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
