@@ -128,12 +128,24 @@ def _offered(world: World, seen: Seen) -> Iterator[str]:
     made = {row["person_id"] for key, row in seen.owed_tasks.items() if key in seen.tasks or row["state"] == "done"}
     made |= {row["person_id"] for row in seen.owed_tasks.values() if row["id"] in world.tally.poisoned}
     made |= {row["person_id"] for row in seen.state(t.unassigned)}
+    made |= _split_off(seen, made)
     today = local_day(world.box.clock.now_ms(), ZONE)
     for score in seen.state(t.score):
         last = score["last_human_at"]
         recent = last is not None and today - local_day(last, ZONE) < 14
         if score["band"] == "A" and recent and score["person_id"] not in made:
             yield f"I2: person {score['person_id']} is in band A, met lately, and was never handed over"
+
+
+def _split_off(seen: Seen, made: set[int]) -> set[int]:
+    """Who was one person with somebody when that one was handed over, and no longer is: a split makes no second offer."""
+    episodes = seen.state(t.handover)
+    offers = {(row["name"], row["number"], row["at"]) for row in episodes if row["person_id"] in made and row["id"]}
+    return {
+        row["person_id"]
+        for row in episodes
+        if row["seeded"] and row["id"] is None and (row["name"], row["number"], row["at"]) in offers
+    }
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
