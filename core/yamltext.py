@@ -17,6 +17,9 @@ FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's parser where PyYAML was built with it: ten times faster, and every command reads two files."""
 
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_LENIENT = re.compile(r"\t|\?|[|>][-+0-9]*#")
+"""Where libyaml takes what PyYAML does not: tabs, question marks within brackets, a comment right behind a block's sign."""
+
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 MAX_SIZE = 1_000_000
 MAX_DEPTH = 60
@@ -49,7 +52,7 @@ class Source:
 
 def read_source(text: str) -> Source:
     """Parse; what cannot be read is in `problems`, never raised."""
-    if "\t" not in text:  # libyaml takes tabs where PyYAML and YAML's own rules do not
+    if not _LENIENT.search(text):
         source = _read(text, FAST)
         if not source.problems:
             return source

@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core import yamltext
@@ -316,6 +316,9 @@ CUTS = st.builds(
 
 
 @settings(max_examples=300, deadline=None)
+@example(">#")
+@example("a: |2-# b")
+@example("{a?}")
 @given(st.one_of(CUTS, st.text(alphabet="abc:{}[]-,'\" \n#&*!|>?%@`\t0~", max_size=40)))
 def test_both_parsers_read_the_same(text: str) -> None:
     """libyaml's is only faster: whatever is taken, PyYAML's own takes, with the same values on the same lines."""
