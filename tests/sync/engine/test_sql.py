@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.rulebook import Rulebook, load_rulebook, template_text
-from sync.engine import sql
+from sync.engine import kept_texts, sql
 from sync.engine.sql import PlanSql
 
 
@@ -121,14 +121,14 @@ def test_without_a_place_to_keep_them_texts_are_compiled(book: Rulebook, tmp_pat
 def test_the_oldest_make_room(book: Rulebook, tmp_path: Path) -> None:
     (tmp_path / "package-lock.json").write_text("{}")  # somebody else's
     os.utime(tmp_path / "package-lock.json", (0, 0))
-    old = [f"{number:016x}-{number:016x}.json" for number in range(sql.KEPT + 3)]
+    old = [f"{number:016x}-{number:016x}.json" for number in range(kept_texts.KEPT + 3)]
     for number, name in enumerate(old):
         (tmp_path / name).write_text("{}")
         os.utime(tmp_path / name, (number, number))
     assert PlanSql(book, tmp_path).trends
     left = {file.name for file in tmp_path.iterdir()} - {"package-lock.json"}
     assert (tmp_path / "package-lock.json").exists()
-    assert len(left) == sql.KEPT
+    assert len(left) == kept_texts.KEPT
     assert not left & set(old[:4])
 
 
@@ -149,7 +149,7 @@ def test_where_they_are_kept(given: dict[str, str], folder: str, monkeypatch: py
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert sql._folder() == Path(folder)
+    assert kept_texts.cache_folder() == Path(folder)
 
 
 def test_a_process_that_finds_them_needs_neither_ibis_nor_pandas(
