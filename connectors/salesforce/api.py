@@ -4,6 +4,7 @@ The SDK is used in its direct mode (token and host given), because its own refre
 (issue #804), and with a session that sets timeouts, refuses redirects and, for practice, speaks to this machine.
 """
 
+import math
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -132,14 +133,14 @@ class Line:
         self._sdk = None
         return self._tokens.renew()
 
-    def _hear(self, response: requests.Response, *_: Any, **__: Any) -> None:
+    def _hear(self, response: requests.Response, seconds: float) -> None:
         """Take time and quota from every answer's headers."""
         headers = response.headers
         if date := headers.get("Date"):
             at = to_millis(parsedate_to_datetime(date))
             self._date = (at, self._clock.monotonic())
             # Rounded down: nothing committed later than `settle` after this second carries an older stamp.
-            self.sent_at = at - (round(response.elapsed.total_seconds() * 1000) + 999) // 1000 * 1000
+            self.sent_at = at - math.ceil(seconds) * 1000
         retry_after = headers.get("Retry-After", "")
         self._retry_after = float(retry_after) if retry_after.isdigit() else None
         if usage := _parse_usage(headers.get("Sforce-Limit-Info", "")):

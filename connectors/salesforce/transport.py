@@ -1,6 +1,7 @@
 """The HTTP session of a connection: timeouts, no redirects, allowed hosts only; and the way to a practice server."""
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,6 +13,9 @@ from requests.adapters import HTTPAdapter
 from connectors.hosts import AddressRefused, only_public
 from connectors.salesforce.settings import SalesforceSettings
 from core.errors import ConnectorError, OutcomeUnknown, Transient, Unexpected
+
+Hear = Callable[[requests.Response, float], None]
+"""Told of every response, and how many seconds it took: `Response.elapsed` is a difference of two looks at the wall clock."""
 
 _PAGING = re.compile(r"/services/data/v\d{1,3}\.\d/query(?:All)?/[A-Za-z0-9_-]{1,200}", re.ASCII)
 
@@ -28,8 +32,9 @@ class _Gate(HTTPAdapter):
     connection is opened; through a proxy, which resolves names itself, they cannot be.
     """
 
-    def __init__(self, settings: SalesforceSettings) -> None:
+    def __init__(self, settings: SalesforceSettings, hear: Hear) -> None:
         self._settings = settings
+        self._hear = hear
         self._base = urlsplit(settings.base_url) if settings.base_url else None
         super().__init__(pool_connections=2, pool_maxsize=2, max_retries=0)
 
@@ -47,19 +52,21 @@ class _Gate(HTTPAdapter):
             target = urlunsplit((self._base.scheme, self._base.netloc, str(parts.path), str(parts.query), ""))
             request.url = target
         kwargs["timeout"] = kwargs.get("timeout") or self._settings.timeout_seconds
+        began = time.monotonic()
         try:
-            return super().send(request, **kwargs)
+            response = super().send(request, **kwargs)
         except AddressRefused as error:
             raise requests.exceptions.InvalidURL(f"refused: {error}") from error
+        self._hear(response, time.monotonic() - began)
+        return response
 
 
-def open_session(settings: SalesforceSettings, hear: Callable[..., None]) -> requests.Session:
+def open_session(settings: SalesforceSettings, hear: Hear) -> requests.Session:
     """A session that speaks to the settings' hosts alone, calls `hear` with every response, and follows no redirect."""
     session = _Session()
     session.trust_env = False  # a .netrc would replace our credentials
-    session.hooks["response"].append(hear)
     session.adapters.clear()
-    gate = _Gate(settings)
+    gate = _Gate(settings, hear)
     for scheme in ("https://", "http://"):
         session.mount(scheme, gate)
     if settings.base_url is None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -86,6 +87,19 @@ def test_a_row_that_became_visible_late_is_read_by_the_lookback(org: PracticeOrg
     first = list(connector.read({}))
     [late] = org.add_people(1, minutes_ago=9)  # stamped before the horizon of the first run, committed after it
     assert late.id in {r.ref.id for r in leads(connector.read(cursors(first)))}
+
+
+def test_a_wall_clock_that_jumps_during_a_call_moves_no_window(
+    org: PracticeOrg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set back by an hour, it would put the window's end an hour ahead: what changes until then would never be read."""
+    hours = count(0, -1)
+    monkeypatch.setattr("requests.sessions.preferred_clock", lambda: next(hours) * 3600.0)
+    first = list(org.connect(usage=PEOPLE).read({}))
+    org.settle()
+    org.clock.advance(45 * 60)
+    [new] = org.add_people(1, minutes_ago=30)
+    assert [r.ref for r in leads(org.connect(usage=PEOPLE).read(cursors(first)))] == [new]
 
 
 def test_rows_younger_than_the_settle_time_wait_for_the_next_run(org: PracticeOrg) -> None:
