@@ -19,6 +19,8 @@ FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _LENIENT = re.compile(r"\t|\?|[|>][-+0-9]*#")
 """Where libyaml takes what PyYAML does not: tabs, question marks within brackets, a comment right behind a block's sign."""
+_COMMENT = re.compile(r"^ *#[^\r\n\x85\u2028\u2029]*", re.MULTILINE)
+"""A line of its own, where both see the same and questions are asked."""
 
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 MAX_SIZE = 1_000_000
@@ -52,7 +54,7 @@ class Source:
 
 def read_source(text: str) -> Source:
     """Parse; what cannot be read is in `problems`, never raised."""
-    if not _LENIENT.search(text):
+    if not _LENIENT.search(_COMMENT.sub("", text)):
         source = _read(text, FAST)
         if not source.problems:
             return source

@@ -308,10 +308,12 @@ def test_any_cut_of_a_template_is_an_error_with_a_place(data: st.DataObject) -> 
         assert error.place.startswith("rules.yaml:")  # noqa: PT017
 
 
+LINES = [line for name in sorted(templates()) for line in template_text(name).splitlines(keepends=True)]
 CUTS = st.builds(
-    lambda name, part: template_text(name)[: int(len(template_text(name)) * part)],
-    st.sampled_from(sorted(templates())),
-    st.floats(0, 1),
+    lambda first, length, left: "".join(LINES[first : first + length])[left:],
+    st.integers(0, len(LINES) - 1),
+    st.integers(1, 20),
+    st.integers(0, 30),
 )
 
 
@@ -325,6 +327,13 @@ def test_both_parsers_read_the_same(text: str) -> None:
     read = yamltext.read_source(text)
     slow = yamltext._read(text, yaml.SafeLoader)
     assert (read.value, read.lines, read.problems) == (slow.value, slow.lines, slow.problems)
+
+
+@pytest.mark.skipif(yamltext.FAST is yaml.SafeLoader, reason="PyYAML was built without libyaml")
+@pytest.mark.parametrize("name", sorted(templates()))
+def test_the_templates_are_read_the_fast_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml, "SafeLoader", None)  # the strict way would fail
+    assert yamltext.read_source(template_text(name)).problems == []
 
 
 def test_a_lone_surrogate_is_a_mistake_and_no_crash() -> None:
