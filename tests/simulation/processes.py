@@ -1,10 +1,8 @@
 """A world whose Mikomi also runs as real `mikomi sync` processes."""
 
 import os
-import resource
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +15,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
 from sync.tokens import KEY_VARIABLE
+from tests.simulation.forkserver import Running, fork_server
 from tests.simulation.world import RULEBOOK, World
 
 PATIENCE = 120.0
@@ -60,26 +59,28 @@ class Company(World):
         self.shift(0)
 
     def shift(self, jump_ms: int) -> None:
-        """Let the processes' wall clock show the simulation's time, `jump_ms` off."""
+        """Let the processes' wall clock show the simulation's time, `jump_ms` off; whoever looks sees the old or the new one."""
         offset = self.box.clock.now_ms() - time.time_ns() // 1_000_000 + jump_ms
-        (self.folder / "clock").write_bytes(struct.pack("<q", offset))
+        new = self.folder / "clock.new"
+        new.write_bytes(struct.pack("<q", offset))
+        new.replace(self.clock_file)
 
-    def begin_sync(self, *options: str, limit_bytes: int | None = None) -> "subprocess.Popen[bytes]":
+    @property
+    def clock_file(self) -> Path:
+        return self.folder / "clock"
+
+    def begin_sync(self, *options: str, limit_bytes: int | None = None) -> Running:
         return self.begin("sync", "--json", *options, limit_bytes=limit_bytes)
 
-    def begin(self, *command: str, limit_bytes: int | None = None) -> "subprocess.Popen[bytes]":
+    def begin(self, *command: str, limit_bytes: int | None = None) -> Running:
         """A `mikomi` process; what it says goes into a file. `limit_bytes`: no file of its may grow beyond."""
         self.shift(0)
-        environment = os.environ | {"SIMULATED_CLOCK": str(self.folder / "clock"), "PYTHONWARNINGS": "ignore"}
-        program = [sys.executable, "-m", "tests.simulation.launcher", *command, "-c", str(self.folder / "mikomi.yaml")]
-        with self.said.open("ab") as out:
-            return subprocess.Popen(
-                program,
-                stdout=out,
-                stderr=out,
-                env=environment,
-                preexec_fn=None if limit_bytes is None else lambda: _limit(limit_bytes),
-            )
+        return fork_server().begin(
+            [*command, "-c", str(self.folder / "mikomi.yaml")],
+            out=self.said,
+            environment=os.environ | {"SIMULATED_CLOCK": str(self.clock_file)},
+            limit_bytes=limit_bytes,
+        )
 
     @property
     def said(self) -> Path:
@@ -102,7 +103,7 @@ class Company(World):
             make(connection)
         engine.dispose()
 
-    def end(self, process: "subprocess.Popen[bytes]") -> int:
+    def end(self, process: Running) -> int:
         """Wait for it; its exit code, which is held against what may be."""
         try:
             code = process.wait(PATIENCE)
@@ -112,7 +113,3 @@ class Company(World):
             return process.wait()
         self.exits.append(code)
         return code
-
-
-def _limit(size: int) -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

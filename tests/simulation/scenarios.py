@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from core.errors import StateUnavailable
 from sync.state import schema as t
 from tests.hostile.poison import TEXTS
 from tests.simulation.crms import System
+from tests.simulation.forkserver import Running
 from tests.simulation.histories import Lived
 from tests.simulation.processes import PATIENCE, Company
 from tests.simulation.rest import QUIET_SECONDS, at_the_end, settle
@@ -62,7 +62,7 @@ def stopped_and_continued(company: Company, rng: random.Random) -> None:
     company.tally.not_stopped += company.end(process) != OVERTAKEN and not finished
 
 
-def _stop_between_commits(company: Company, process: "subprocess.Popen[bytes]") -> None:
+def _stop_between_commits(company: Company, process: Running) -> None:
     """SIGSTOP, and its lease is over. Whoever stands still inside a commit holds SQLite's lock: nobody can take over from them."""
     for _ in range(5):
         process.send_signal(signal.SIGSTOP)
@@ -171,7 +171,7 @@ def disk_full(company: Company, rng: random.Random) -> None:
 def database_restarted(company: Company, rng: random.Random) -> None:
     """PostgreSQL goes away at once and comes back; SQLite is held by somebody else for two seconds."""
     process = company.begin_sync()
-    time.sleep(rng.uniform(1.5, 4.0))
+    time.sleep(rng.uniform(0.1, 2.0))
     company.disturb_database(2.0)
     company.end(process)
 
@@ -180,9 +180,13 @@ def clock_jumps(company: Company, rng: random.Random) -> None:
     _slow_down(company, 0.1)
     process = company.begin_sync()
     while process.poll() is None:
-        time.sleep(0.3)
+        time.sleep(rng.uniform(0.02, 0.25))  # in most of its calls
         company.shift(rng.choice((-3_600_000, 0, 3_600_000)))
     company.end(process)
+    company.wait(1_800)
+    for step in ("new_lead", "edit_salesforce", "new_hubspot", "edit_hubspot"):
+        take(company, step, rng.randrange)
+    company.wait(5_400)  # whoever believed an hour too much has passed these by
 
 
 def crm_clock_off(company: Company, rng: random.Random) -> None:
@@ -298,7 +302,7 @@ def migration_killed(company: Company, rng: random.Random) -> None:
     company.replace_state(lambda connection: upgrade(connection, "0001"))
     for _ in range(4):
         process = company.begin_sync()
-        time.sleep(rng.uniform(0.6, 1.8))
+        time.sleep(rng.uniform(0.02, 0.6))
         process.kill()
         process.wait()
     company.end(company.begin_sync())

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.simulation.forkserver import Running
 from tests.simulation.processes import Company
 from tests.simulation.scenarios import run_scenario
 
@@ -26,7 +27,7 @@ def test_whatever_is_killed_comes_to_rest() -> None:
 def test_processes_that_do_nothing_are_noticed(program: str, bark: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done in process afterwards must not stand in for them."""
 
-    def begin(company: Company, *_command: str, limit_bytes: int | None = None) -> "subprocess.Popen[bytes]":
+    def begin(company: Company, *_command: str, limit_bytes: int | None = None) -> Running:
         with company.said.open("ab") as out:
             return subprocess.Popen([sys.executable, "-c", program], stdout=out, stderr=out)
 

@@ -92,12 +92,9 @@ def _salesforce_cursors(seen: Seen) -> Iterator[str]:
             continue
         for row in seen.org(sobject):
             stamp = row["SystemModstamp"]
-            if (
-                _passed(place, stamp, row["Id"])
-                and not row["IsDeleted"]
-                and mirrored.get((kind, row["Id"]), -1) < stamp
-            ):
-                yield f"I7: the cursor of {sobject} has passed {row['Id']} ({stamp}), the mirror has not"
+            known = mirrored.get((kind, row["Id"]), -1)
+            if _passed(place, stamp, row["Id"]) and not row["IsDeleted"] and known < stamp:
+                yield f"I7: the cursor of {sobject} ({place}) has passed {row['Id']} ({stamp}), the mirror has {known}"
 
 
 def _passed(place: dict[str, Any], stamp: int, row_id: str) -> bool:
