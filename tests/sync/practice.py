@@ -1,4 +1,4 @@
-"""A whole Mikomi against both emulators over real HTTP, in a few lines a test."""
+"""A whole Mikomi against both emulators, in a few lines a test."""
 
 import json
 import os
@@ -20,6 +20,7 @@ from sync.cycle import Cycle
 from sync.report import RunReport
 from sync.state import State, open_state
 from sync.state import schema as t
+from tests.simulation.wire import without_sockets
 
 MINUTES = 60.0
 MORNING_MS = 1_795_482_000_000
@@ -164,10 +165,11 @@ def set_up_sandbox(*, seed: int, people: int, **options: Any) -> Iterator[Sandbo
     """Both CRMs with a market's people and with our fields, at ten in the morning.
 
     The first of a kind in this process is filled and set up, which takes as long as a small pass; the others begin as its copies.
+    Calls of this process are handed over without sockets (see `wire`); the sandbox serves those of others over HTTP.
     """
     options = {"limits": False, "now_ms": MORNING_MS, **options}
     accounts = _accounts(seed, people, tuple(sorted(options.items())))
-    with Sandbox(people=0, begin_with=accounts.name, **options) as box:
+    with Sandbox(people=0, begin_with=accounts.name, **options) as box, without_sockets(box):
         yield box
 
 

@@ -1,4 +1,4 @@
-"""The whole pass against both emulators over real HTTP: what 1/6 promises, at its door."""
+"""The whole pass against both emulators: what 1/6 promises, at its door."""
 
 import re
 from collections import Counter

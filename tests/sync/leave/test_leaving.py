@@ -11,7 +11,7 @@ from sandbox import Sandbox
 from sync.state import schema as t
 from tests.sync.cli.rig import mikomi
 from tests.sync.leave.worlds import ADDRESS, ASSET, CANARIES, COMPANY, NAME, PHONE, found_in, found_in_files
-from tests.sync.practice import MORNING_MS, Practice, control
+from tests.sync.practice import Practice, control, set_up_sandbox
 
 HELD = {NAME, "金糸雀", COMPANY, "カナリヤ", ADDRESS, "songbird"}
 """Canaries that a person has whom only these tests make."""
@@ -19,16 +19,14 @@ HELD = {NAME, "金糸雀", COMPANY, "カナリヤ", ADDRESS, "songbird"}
 
 @pytest.fixture
 def box() -> Iterator[Sandbox]:
-    with Sandbox(seed=3, people=16, limits=False, now_ms=MORNING_MS) as sandbox:
+    with set_up_sandbox(seed=3, people=16) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def practice(box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Practice:
     monkeypatch.setenv("MIKOMI_STATE_KEY", "k" * 40)
-    made = Practice(box, tmp_path, stage="all")
-    made.setup()
-    return made
+    return Practice(box, tmp_path, stage="all")
 
 
 def in_hubspot(practice: Practice) -> str:

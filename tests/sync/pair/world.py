@@ -11,6 +11,7 @@ from sandbox import Sandbox
 from sync.cycle import Cycle
 from sync.report import RunReport
 from sync.state import schema as t
+from tests.simulation.wire import without_sockets
 from tests.sync.practice import MORNING_MS, Practice, control, people_by_record
 
 RULEBOOK = """
@@ -164,6 +165,7 @@ def company(
     with (
         TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder,
         Sandbox(people=0, now_ms=MORNING_MS, index_lag_seconds=0.0, limits=False) as box,
+        without_sockets(box),
     ):
         box.clock.hold(MORNING_MS)
         settings = {"pair": PAIR, "language": "en", **settings}

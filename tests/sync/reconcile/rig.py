@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from core.rulebook import ADVISED, template_text
-from sandbox import Sandbox
 from sandbox.hubspot.object_types import resolve
 from sync.backup import restore_backup, write_backup
 from sync.progress import Progress, Silent
 from sync.reconcile import ReconcileReport, reconcile
 from sync.state import schema as t
-from tests.sync.practice import MORNING_MS, Practice, control
+from tests.sync.practice import Practice, control, set_up_sandbox
 
 PEOPLE = 40
 
@@ -37,9 +36,8 @@ class Company:
 @contextmanager
 def settled_company(folder: Path) -> Iterator[Company]:
     """Scores and tasks are written, and everything was read again: nothing is on its way."""
-    with Sandbox(seed=7, people=PEOPLE, limits=False, now_ms=MORNING_MS) as box:
+    with set_up_sandbox(seed=7, people=PEOPLE) as box:
         practice = Practice(box, folder, stage="fields", rulebook=many_handovers())
-        practice.setup()
         practice.sync()
         backup = keep_copy(practice)
         practice.wait(86_400)
