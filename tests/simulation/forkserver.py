@@ -103,14 +103,16 @@ class ForkServer:
         return json.loads(stdout.readline())
 
     def close(self) -> None:
-        with self._process:
+        with self._process:  # its stdin ends, and it with that
             pass
 
 
 @cache
 def fork_server() -> ForkServer:
     """The one of this process."""
-    return ForkServer()
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
 
 
 # --- in the server and in what it forks -----------------------------------------------------------------------------------

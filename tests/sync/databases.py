@@ -42,6 +42,7 @@ class Server:
     def __init__(self, url: str) -> None:
         """`url`: of any database of the server, as a user who may create others."""
         self.url = make_url(url)
+        self._administrator = self._connect()
         self._free: list[str] = []  # names of databases that were dropped
         self._template = self._name()
         self._order(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self._template)))
@@ -49,6 +50,7 @@ class Server:
 
     def close(self) -> None:
         self._drop(self._template)
+        self._administrator.close()
 
     @contextmanager
     def make(self, *, empty: bool = False, copy_of: str | None = None) -> Iterator[str]:
@@ -79,8 +81,15 @@ class Server:
         self._order(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _order(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self._of(str(self.url.database)), autocommit=True) as connection:
-            connection.execute(statement)
+        try:
+            self._administrator.execute(statement)
+        except psycopg.OperationalError:  # the server was restarted in between
+            self._administrator.close()
+            self._administrator = self._connect()
+            self._administrator.execute(statement)
+
+    def _connect(self) -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(self._of(str(self.url.database)), autocommit=True)
 
 
 @contextmanager
@@ -128,6 +137,8 @@ def keep_in_memory(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("ALTER SYSTEM SET full_page_writes = off")
+        connection.execute("ALTER SYSTEM SET synchronous_commit = off")
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
 
 
