@@ -137,7 +137,6 @@ def keep_in_memory(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("ALTER SYSTEM SET full_page_writes = off")
-        connection.execute("ALTER SYSTEM SET synchronous_commit = off")
         connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
 
