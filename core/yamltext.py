@@ -19,8 +19,8 @@ FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _LENIENT = re.compile(r"\t|\?|[|>][-+0-9]*#")
 """Where libyaml takes what PyYAML does not: tabs, question marks within brackets, a comment right behind a block's sign."""
-_COMMENT = re.compile(r"^ *#[^\r\n\x85\u2028\u2029]*", re.MULTILINE)
-"""A line of its own, where both see the same and questions are asked."""
+_COMMENT = re.compile(r"^ *#[^\"'\r\n\x85\u2028\u2029]*(?=[\r\n\x85\u2028\u2029]|\Z)", re.MULTILINE)
+"""A line of its own, where questions are asked. Without quotes, which could end a text that this line is part of."""
 
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 MAX_SIZE = 1_000_000

@@ -321,6 +321,10 @@ CUTS = st.builds(
 @example(">#")
 @example("a: |2-# b")
 @example("{a?}")
+@example('{a: "x\n  # y", b?: c}')
+@example("{'\n#',a?}")
+@example('a: "\n #"\t\nb: 1')
+@example('["\n#"\t,a]')
 @given(st.one_of(CUTS, st.text(alphabet="abc:{}[]-,'\" \n#&*!|>?%@`\t0~", max_size=40)))
 def test_both_parsers_read_the_same(text: str) -> None:
     """libyaml's is only faster: whatever is taken, PyYAML's own takes, with the same values on the same lines."""
