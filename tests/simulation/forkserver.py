@@ -1,6 +1,6 @@
 """Processes of `mikomi` that are forked from one that has imported it already: a start costs a tenth of what it costs anew.
 
-Everything else is a process's own: its memory, connections, files, signals, and its wall clock, which is the simulation's:
+All of a worker's processes order their sets alike, and what fails at an import cannot fail in them. Everything else is a process's own: its memory, connections, files, signals, and its wall clock, which is the simulation's:
 shifted by a number of milliseconds that a file holds. The file is read at every look at the clock, so that it can jump while the
 process runs. What the machine counts since its start (leases, waiting) is left alone: no clock that people or NTP set has to do
 with it.
@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -100,7 +101,11 @@ class ForkServer:
         assert stdout is not None
         stdin.write(json.dumps(order) + "\n")
         stdin.flush()
-        return json.loads(stdout.readline())
+        answer = stdout.readline()
+        if not answer:
+            fork_server.cache_clear()
+            raise RuntimeError(f"the fork server ended with {self._process.wait()}")
+        return json.loads(answer)
 
     def close(self) -> None:
         with self._process:  # its stdin ends, and it with that
@@ -185,9 +190,14 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # shared with all that are forked
     atexit.register(gc.unfreeze)  # libraries written with nanobind call what is left at the end leaked
+    assert len(os.listdir("/proc/self/task")) == 1, "a library began a thread, which no fork would have"
     order = _serve()
     if order is not None:
-        _become(order, clock)
+        try:
+            _become(order, clock)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(70)  # no end of a process that scenarios allow
         mikomi()
 
 

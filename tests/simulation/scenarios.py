@@ -147,6 +147,7 @@ def daily_quota_gone(company: Company, rng: random.Random) -> None:
 
 def token_expired(company: Company, rng: random.Random) -> None:
     """Access tokens die in the middle of a run; refresh tokens rotate, and three processes ask for them."""
+    _slow_down(company, 0.1)
     with _refreshing(company):
         processes = [company.begin_sync(), company.begin("doctor")]
         for _ in range(3):
@@ -170,6 +171,7 @@ def disk_full(company: Company, rng: random.Random) -> None:
 
 def database_restarted(company: Company, rng: random.Random) -> None:
     """PostgreSQL goes away at once and comes back; SQLite is held by somebody else for two seconds."""
+    _slow_down(company, 0.1)
     process = company.begin_sync()
     time.sleep(rng.uniform(0.1, 2.0))
     company.disturb_database(2.0)
@@ -257,6 +259,7 @@ def hostile_people(company: Company, rng: random.Random) -> None:
                     company.hubspot({"action": "create", "type": "contacts", "properties": own})
     for _ in range(3):
         take(company, "meet_hubspot", rng.randrange)
+    _slow_down(company, 0.1)
     process = company.begin_sync()
     _after_a_while(rng)
     process.kill()

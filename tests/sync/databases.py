@@ -83,8 +83,10 @@ class Server:
     def _order(self, statement: sql.Composed) -> None:
         try:
             self._administrator.execute(statement)
-        except psycopg.OperationalError:  # the server was restarted in between
-            self._administrator.close()
+        except psycopg.OperationalError:
+            if not self._administrator.closed:
+                raise
+            # The server was restarted in between.
             self._administrator = self._connect()
             self._administrator.execute(statement)
 
@@ -133,7 +135,9 @@ def _own_server() -> Iterator[str]:
 
 
 def keep_in_memory(url: str) -> None:
-    """Let a server of ours not wait for disks: what is tested is what transactions show, never that disks keep it."""
+    """Let a server of ours not wait for disks: what is tested is what transactions show, never that disks keep it. Nor does it tidy
+    up by itself, beside tests that live for seconds.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET fsync = off")
         connection.execute("ALTER SYSTEM SET full_page_writes = off")

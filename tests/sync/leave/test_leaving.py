@@ -1,4 +1,4 @@
-"""People leave real CRMs (emulated, over HTTP): privacy deletion, hard deletion, `mikomi forget` from the command line."""
+"""People leave real CRMs (emulated): privacy deletion, hard deletion, `mikomi forget` from the command line."""
 
 import io
 import os

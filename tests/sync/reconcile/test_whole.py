@@ -1,4 +1,4 @@
-"""Both CRMs behind our back, over real HTTP. One company for all tests: each leaves both sides equal."""
+"""Both CRMs behind our back. One company for all tests: each leaves both sides equal."""
 
 from collections.abc import Iterator
 from pathlib import Path
