@@ -44,6 +44,12 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
+def seconds_since_start() -> float:
+    """Of the machine; they also pass while it sleeps or this process is stopped, and nobody sets them."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
 class SystemClock:
     """The machine's own clock."""
 

@@ -120,6 +120,7 @@ def _drain(sending: Sending, effect: str, progress: Progress) -> None:
         state.require_lease()
         with state.begin() as connection:
             now = sending.clock()
+            due = min(due, now)  # after a clock was set back, what is put off in this run is not due in it
             entries = outbox.claim(connection, connector.name, effect, limit, now=now, due=due, hold=hold)
             if effect == FIELDS:
                 entries = outbox.withhold(connection, entries, HANDOVER_FIELDS)
@@ -208,7 +209,7 @@ def _settle(sending: Sending, results: Sequence[tuple[Entry, WriteResult]], *, l
                 hold = now + bounds.quarantine
                 outbox.settle_unknown(connection, [entry], hold_until=hold, code=code, message=message)
                 continue
-            due = now + min(3_600_000, RETRY_MS * (entry.attempts + 1) ** 2)
+            due = now + min(outbox.LONGEST_WAIT_MS, RETRY_MS * (entry.attempts + 1) ** 2)
             held = now + bounds.late_commit if doubtful else None
             outbox.settle_later(connection, [entry], due_at=due, code=code, message=message, hold_until=held)
         note_outcomes(connection, results)

@@ -80,7 +80,7 @@ class Guarding:
         """
         stop = self._standing(f"emptied {system}")
         settled = stop is None or self.sweep or self._is_allowed(stop)
-        if stop is not None and not settled and self.now - stop.tried_at < SWEEP_AGAIN_MS:
+        if stop is not None and not settled and 0 <= self.now - stop.tried_at < SWEEP_AGAIN_MS:
             raise GuardStop(stop.guard, stop.message, hint=stop.hint)
         held: list[tuple[Page, Tombstone]] = []
         counted: Counter[str] = Counter()
@@ -360,7 +360,7 @@ class Guarding:
             with self.state.read() as own:
                 return self._is_first_day(own)
         began = connection.execute(select(func.min(t.run.c.started_at))).scalar()
-        return began is None or self.now - int(began) < DAY_MS
+        return began is None or 0 <= self.now - int(began) < DAY_MS
 
     def _today(self) -> str:
         return to_date(local_day(self.now, self.settings.zone)).isoformat()

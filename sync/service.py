@@ -343,10 +343,11 @@ class Service:
         loaded = self._configured.app.loaded
         folder = loaded.file.parent / loaded.settings.schedule.backup_folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = f"{BACKUP_PREFIX}{to_datetime(self._clock()):%Y%m%dT%H%M%SZ}.sqlite3"
-        write_backup(self._state, folder / name)
-        ours = [file for file in list_backups(folder) if file.name.startswith(BACKUP_PREFIX)]
-        for old in ours[: -loaded.settings.schedule.keep_backups]:
+        new = folder / f"{BACKUP_PREFIX}{to_datetime(self._clock()):%Y%m%dT%H%M%SZ}.sqlite3"
+        write_backup(self._state, new)
+        # The new one stays, whatever its date: those of a clock that stood ahead look younger.
+        others = [file for file in list_backups(folder) if file.name.startswith(BACKUP_PREFIX) and file != new]
+        for old in others[: max(0, len(others) + 1 - loaded.settings.schedule.keep_backups)]:
             old.unlink(missing_ok=True)
 
     # --- transitions ----------------------------------------------------------------------------------------------------

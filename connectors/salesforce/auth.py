@@ -133,10 +133,11 @@ class SalesforceGrant:
 
     def ask(self, refresh: SecretStr | None, still_ours: Callable[[], None]) -> Granted:
         """See `connectors.keeper.Grant`. A clock that is off is corrected by Salesforce's, once."""
+        used = self._skew
         try:
             return self._ask(refresh, still_ours)
         except Unauthorized:
-            if self._settings.auth != "jwt" or abs(self._skew) < CLOCK_SKEW_MS:
+            if self._settings.auth != "jwt" or abs(self._skew - used) < CLOCK_SKEW_MS:
                 raise
             return self._ask(refresh, still_ours)
 

@@ -1,7 +1,6 @@
 """The HTTP session of a connection: timeouts, no redirects, allowed hosts only; and the way to a practice server."""
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -10,6 +9,7 @@ from urllib.request import getproxies
 import requests
 from requests.adapters import HTTPAdapter
 
+from connectors.calls import seconds_since_start
 from connectors.hosts import AddressRefused, only_public
 from connectors.salesforce.settings import SalesforceSettings
 from core.errors import ConnectorError, OutcomeUnknown, Transient, Unexpected
@@ -52,12 +52,12 @@ class _Gate(HTTPAdapter):
             target = urlunsplit((self._base.scheme, self._base.netloc, str(parts.path), str(parts.query), ""))
             request.url = target
         kwargs["timeout"] = kwargs.get("timeout") or self._settings.timeout_seconds
-        began = time.monotonic()
+        began = seconds_since_start()
         try:
             response = super().send(request, **kwargs)
         except AddressRefused as error:
             raise requests.exceptions.InvalidURL(f"refused: {error}") from error
-        self._hear(response, time.monotonic() - began)
+        self._hear(response, seconds_since_start() - began)
         return response
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Update, select, update
 
+from connectors.calls import seconds_since_start
 from core.errors import AlreadyRunning, LeaseLost, StateError
 from sync.state import schema as t
 from sync.state.gate import Aside
@@ -38,12 +39,6 @@ BEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
 
-def _elapsed() -> float:
-    """Seconds that also pass while the machine sleeps or this process is stopped."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
-
-
 @dataclass(slots=True)
 class Fence:
     """What a holder shows at every commit, and asks before every request that changes something outside.
@@ -56,7 +51,7 @@ class Fence:
     name: str
     token: int
     life_seconds: float = LIFE_SECONDS
-    confirmed: float = field(default_factory=_elapsed)
+    confirmed: float = field(default_factory=seconds_since_start)
     lost: bool = False
 
     def check(self, connection: Connection) -> None:
@@ -82,11 +77,11 @@ class Fence:
         """
         if connection.execute(_beat(self.name, self.token)).rowcount != 1:
             return None
-        return _elapsed()
+        return seconds_since_start()
 
     def is_due(self) -> bool:
         """Whether the beats behind this run's own transactions have stood still for longer than they should."""
-        return _elapsed() - self.confirmed >= _beat_seconds(self.life_seconds)
+        return seconds_since_start() - self.confirmed >= _beat_seconds(self.life_seconds)
 
     def require(self) -> None:
         """Whether we may still act outside: nobody can have taken over since the last beat that was confirmed.
@@ -95,7 +90,7 @@ class Fence:
             LeaseLost: this process stood still for longer than the lease lives, or was overtaken.
 
         """
-        if self.lost or _elapsed() - self.confirmed >= self.life_seconds:
+        if self.lost or seconds_since_start() - self.confirmed >= self.life_seconds:
             raise LeaseLost(self.name)
 
 
@@ -136,7 +131,7 @@ def this_machine() -> str:
 
 def _take(state: "State", name: str, wait_seconds: float, life_seconds: float) -> Fence:
     """The fence of a lease that is ours now."""
-    began = moved = _elapsed()
+    began = moved = seconds_since_start()
     seen: tuple[str | None, int, int] | None = None
     lives = False
     while True:
@@ -146,14 +141,14 @@ def _take(state: "State", name: str, wait_seconds: float, life_seconds: float) -
             row = connection.execute(select(t.lease).where(t.lease.c.name == name)).mappings().one()
             found = (row["holder"], row["token"], row["beats"])
             if found != seen:
-                lives, moved, seen = seen is not None, _elapsed(), found
+                lives, moved, seen = seen is not None, seconds_since_start(), found
             gone = row["holder"] is None or _is_gone(row["holder"], one_machine=connection.dialect.name == "sqlite")
-            free = gone or _elapsed() - moved >= life_seconds
+            free = gone or seconds_since_start() - moved >= life_seconds
             if free and _swap(connection, name, found):
                 fence = Fence(name, int(row["token"]) + 1, life_seconds)  # its time runs from before the commit
         if fence is not None:
             return fence
-        if lives and not free and _elapsed() - began >= wait_seconds:
+        if lives and not free and seconds_since_start() - began >= wait_seconds:
             raise AlreadyRunning(
                 f"{name} is running already ({_describe(seen[0])})", hint="wait until it has ended; nothing was touched"
             )
@@ -189,7 +184,7 @@ def _beat_alone(state: "State", fence: Fence) -> float | None:
 
 def _beat_through(stranger: Aside, fence: Fence) -> float | None:
     """A beat through the library that has the SQLite file open now: the same one sees its own locks."""
-    moment = _elapsed()
+    moment = seconds_since_start()
     found = stranger(
         "UPDATE lease SET beats = beats + 1 WHERE name = ? AND token = ?",
         "SELECT count(*) FROM lease WHERE name = ? AND token = ?",

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, or_, select, update
 
 from core.errors import StateError
-from core.records import Millis, RecordRef, Value
+from core.records import DAY_MS, Millis, RecordRef, Value
 from sync.state import schema as t
 from sync.state.episodes import withdraw_offers
 from sync.state.kept import get_kept_in
@@ -36,6 +36,9 @@ RESTORED = "restored"
 """The kept fact that a backup took this state's place; its `known` are the CRMs whose tasks were compared with it since."""
 
 _OPEN = ("new", "unknown")
+
+LONGEST_WAIT_MS = 3_600_000
+"""How long a row that was refused for now waits at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +215,17 @@ def reclaim(
     """Rows that a run which died was sending. How many.
 
     The requests were sent before now, so what may come of them is bounded from now on. Field values go out again at once;
-    newer ones wait for `hold`. Tasks stay `unknown` for `quarantine`: whoever delivers looks for them first.
+    newer ones wait for `hold`. Tasks stay `unknown` for `quarantine`: whoever delivers looks for them first. What would
+    wait for more than a day was put off by a clock that stood ahead: from now on it waits as long as anything may.
     """
     box = t.outbox.c
     where = [box.state == "unknown", box.code.is_(None)]
     if system is not None:
         where.append(box.system == system)
+    end = now + max(LONGEST_WAIT_MS, hold, quarantine)
+    for column in (box.due_at, box.hold_until):
+        ahead = update(t.outbox).where(box.state.in_(_OPEN), column > now + DAY_MS)
+        connection.execute(ahead.values({column: end}))
     interrupted = {"code": INTERRUPTED, "message": "the run ended before the answer came"}
     fields = update(t.outbox).where(*where, box.effect == FIELDS)
     again = {"state": "new", "due_at": now, "hold_until": now + hold}

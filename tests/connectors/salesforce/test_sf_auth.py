@@ -139,6 +139,15 @@ def test_a_wrong_clock_is_corrected_by_salesforces(org: PracticeOrg, hours: int)
     assert connector.capabilities.person_kinds == ("lead", "contact")
 
 
+def test_a_clock_that_was_corrected_since_is_corrected_for_again(org: PracticeOrg) -> None:
+    org.clock.advance(5 * 3600)
+    connector = connect(org, "jwt")
+    connector.prepare()
+    org.clock.advance(-5 * 3600)
+    org.control("POST", "tokens", {"expire": True})
+    assert list(connector.read({}))
+
+
 def test_a_rotated_refresh_token_is_stored_before_the_access_token_is_used(tmp_path: Path) -> None:
     org = PracticeOrg(tmp_path, SalesforceOptions(refresh_rotation=True))
     try:

@@ -97,6 +97,16 @@ def test_a_spent_day_pauses_until_it_begins_anew(firm: Firm) -> None:
     assert pauses(firm) == {}
 
 
+def test_what_a_clock_that_stood_ahead_paused_goes_on_and_a_persons_pause_stays(firm: Firm) -> None:
+    firm.sync()
+    month = START + 30 * DAY_MS
+    with firm.state.begin() as connection:
+        put(connection, Pause("salesforce", "quota", month + HOUR, "calls", "", month))
+        put(connection, Pause("second", "admin", month + HOUR, "maintenance", "", month))
+    firm.sync()
+    assert pauses(firm) == {("second", "admin"): month + HOUR}
+
+
 def test_a_spent_day_is_no_reason_not_to_start(firm: Firm) -> None:
     """Even a strict run serves the other CRM: what the message would ask for is to wait."""
     firm.crm.faults["prepare"] = QuotaExhausted("used up", resets_at=None)

@@ -1,9 +1,16 @@
 """An old request that is carried out late never overtakes newer values: the version in the CRM only grows (I5)."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from connectors.protocol import Write, WriteResult
+from core.errors import Rejected
+from core.records import Millis
+from sync.deliver import deliver
+from sync.progress import Silent
+from sync.report import SystemReport
 from sync.state import outbox
 from sync.state import schema as t
 from tests.sync.delivery.rig import BOUNDS, VENDORS, Crms, LateCommits, Rig
@@ -95,6 +102,28 @@ def test_values_that_a_dead_run_was_sending_hold_newer_ones(crms: Crms, vendor: 
         rig.pass_time(BOUNDS.late_commit / 1000)
         rig.deliver()
         assert rig.versions() == [2]
+
+
+def test_a_clock_set_back_during_a_delivery_sends_nothing_again_and_again(
+    crms: Crms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with crms.rig("salesforce", tmp_path, unique=True, people=1) as rig:
+        rig.owe_scores(40, 1)
+        sent: list[int] = []
+
+        def refuse(writes: Sequence[Write]) -> Iterator[WriteResult]:
+            sent.append(len(writes))
+            assert len(sent) < 5
+            for write in writes:
+                yield WriteResult(write, "retryable", error=Rejected("locked", code="UNABLE_TO_LOCK_ROW"))
+
+        def clock() -> Millis:
+            return rig.now if sent else rig.now + 3 * 3_600_000
+
+        monkeypatch.setattr(rig.connector, "write", refuse)
+        deliver(rig.state, rig.connector, SystemReport(), Silent(), tasks=True, bounds=BOUNDS, clock=clock)
+        assert sent == [1]
+        assert rig.rows()[0]["due_at"] > rig.now
 
 
 def test_a_refusal_holds_nothing(crms: Crms, vendor: str, tmp_path: Path) -> None:

@@ -195,6 +195,16 @@ def test_reconciling_and_backups_come_by_their_calendar(world: World, seldom: No
     assert set(health.done) == {"daily", "reconcile", "backup"}
 
 
+def test_a_backup_outlives_those_that_a_clock_ahead_has_dated(world: World, seldom: None) -> None:
+    world.configure("schedule: {cycle: 6h, backup: 0 3 * * *, keep_backups: 1}")
+    ahead = world.folder / "backups" / "mikomi-20270101T000000Z.sqlite3"
+    ahead.parent.mkdir()
+    ahead.write_text("of a clock that stood ahead")
+    os.utime(ahead, (4e9, 4e9))
+    world.run(2 * 24 * 60)
+    assert [file.name for file in ahead.parent.iterdir()] == ["mikomi-20261125T180000Z.sqlite3"]
+
+
 DAY = 24 * 60
 SUNDAY = 4 * DAY + 18 * 60
 """Minutes to Sunday, four in the morning."""

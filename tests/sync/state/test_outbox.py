@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from core.records import RecordRef
+from core.records import DAY_MS, RecordRef
 from sync.state import State, deadletters, outbox
 from sync.state import schema as t
 
@@ -58,6 +58,28 @@ def test_a_dead_run_leaves_its_claims_to_the_next(state: State) -> None:
     with state.begin() as connection:
         assert outbox.reclaim(connection, "salesforce", now=5) == 1
     assert len(claim(state)) == 1
+
+
+def test_what_a_clock_that_stood_ahead_put_off_comes_in_an_hour(state: State) -> None:
+    year, hour = 365 * DAY_MS, 3_600_000
+    want(state, 50)
+    (entry,) = claim(state)
+    with state.begin() as connection:
+        outbox.settle_later(connection, [entry], due_at=year, code="busy", message="", hold_until=year)
+        outbox.reclaim(connection, "salesforce", now=10, hold=300)
+        assert outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=9 + hour) == []
+        (again,) = outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=10 + hour)
+        assert again.hold_until == 10 + hour
+
+
+def test_what_waits_for_less_than_a_day_goes_on_waiting(state: State) -> None:
+    """A clock that jumps back and soon forward again must not shorten the time in which a lost request may be carried out."""
+    want(state, 50)
+    (entry,) = claim(state)
+    with state.begin() as connection:
+        outbox.settle_later(connection, [entry], due_at=DAY_MS, code="busy", message="", hold_until=DAY_MS)
+        outbox.reclaim(connection, "salesforce", now=10, hold=300)
+        assert outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=DAY_MS - 1) == []
 
 
 def test_one_key_is_owed_once_for_ever(state: State) -> None:
