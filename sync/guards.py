@@ -360,7 +360,7 @@ class Guarding:
             with self.state.read() as own:
                 return self._is_first_day(own)
         began = connection.execute(select(func.min(t.run.c.started_at))).scalar()
-        return began is None or 0 <= self.now - int(began) < DAY_MS
+        return began is None or abs(self.now - int(began)) < DAY_MS
 
     def _today(self) -> str:
         return to_date(local_day(self.now, self.settings.zone)).isoformat()
