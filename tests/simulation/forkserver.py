@@ -26,6 +26,9 @@ from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any, Protocol
 
+NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Of numpy and Arrow: what they begin when they are imported would not be there in a forked process."""
+
 
 class Running(Protocol):
     """What scenarios do with a process; a `subprocess.Popen` can it as well."""
@@ -78,6 +81,7 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | NO_THREADS,
         )
 
     def begin(
