@@ -47,6 +47,8 @@ NOTHING_HAPPENED = (Transient, QuotaExhausted, Unauthorized, Forbidden, Rejected
 def recover(state: State, bounds: Bounds, now: Millis) -> int:
     """Before anything is planned: what a run that died was sending may still be carried out. How many rows."""
     with state.begin() as connection:
+        longest = max(outbox.LONGEST_WAIT_MS, bounds.late_commit, bounds.quarantine)
+        outbox.shorten_waits(connection, now=now, longest=longest)
         found = outbox.reclaim(connection, now=now, hold=bounds.late_commit, quarantine=bounds.quarantine)
         if get_kept_in(connection, SENDER) not in (None, this_machine()):
             outbox.sent_elsewhere(connection, now=now, hold=bounds.late_commit, quarantine=bounds.quarantine)

@@ -215,23 +215,29 @@ def reclaim(
     """Rows that a run which died was sending. How many.
 
     The requests were sent before now, so what may come of them is bounded from now on. Field values go out again at once;
-    newer ones wait for `hold`. Tasks stay `unknown` for `quarantine`: whoever delivers looks for them first. What would
-    wait for more than a day was put off by a clock that stood ahead: from now on it waits as long as anything may.
+    newer ones wait for `hold`. Tasks stay `unknown` for `quarantine`: whoever delivers looks for them first.
     """
     box = t.outbox.c
     where = [box.state == "unknown", box.code.is_(None)]
     if system is not None:
         where.append(box.system == system)
-    end = now + max(LONGEST_WAIT_MS, hold, quarantine)
-    for column in (box.due_at, box.hold_until):
-        ahead = update(t.outbox).where(box.state.in_(_OPEN), column > now + DAY_MS)
-        connection.execute(ahead.values({column: end}))
     interrupted = {"code": INTERRUPTED, "message": "the run ended before the answer came"}
     fields = update(t.outbox).where(*where, box.effect == FIELDS)
     again = {"state": "new", "due_at": now, "hold_until": now + hold}
     found = connection.execute(fields.values(**again, **interrupted)).rowcount
     tasks = update(t.outbox).where(*where, box.effect == TASK)
     return found + connection.execute(tasks.values(hold_until=now + quarantine, **interrupted)).rowcount
+
+
+def shorten_waits(connection: Connection, *, now: Millis, longest: Millis) -> None:
+    """Let what would wait for more than a day wait for `longest`: a clock that stood ahead had put it off.
+
+    What waits for less is left alone: a clock that jumps back and forth must not shorten the time of a lost request.
+    """
+    box = t.outbox.c
+    for column in (box.due_at, box.hold_until):
+        ahead = update(t.outbox).where(box.state.in_(_OPEN), column > now + DAY_MS)
+        connection.execute(ahead.values({column: now + longest}))
 
 
 def unresolved(connection: Connection, system: str) -> list[Entry]:

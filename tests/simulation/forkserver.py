@@ -1,9 +1,9 @@
 """Processes of `mikomi` that are forked from one that has imported it already: a start costs a tenth of what it costs anew.
 
-All of a worker's processes order their sets alike, and what fails at an import cannot fail in them. Everything else is a process's own: its memory, connections, files, signals, and its wall clock, which is the simulation's:
-shifted by a number of milliseconds that a file holds. The file is read at every look at the clock, so that it can jump while the
-process runs. What the machine counts since its start (leases, waiting) is left alone: no clock that people or NTP set has to do
-with it.
+Everything else is a process's own: its memory, connections, files, signals, and its wall clock, which is the simulation's:
+shifted by a number of milliseconds that a file holds. The file is read at every look at the clock, so that it can jump while
+the process runs. What the machine counts since its start (leases, waiting) is left alone: no clock that people or NTP set has
+to do with it. But all processes of a worker order their sets alike, and what fails at an import cannot fail in them.
 
 Run as a program it is the server: an order a line on stdin, an answer a line on stdout, until stdin ends.
 """
@@ -149,11 +149,7 @@ def _import_all() -> None:
         for module in walk_packages([package], f"{package}."):
             if "migrations" not in module.name and not module.name.endswith("__main__"):  # these do what they are for
                 import_module(module.name)
-    for name in (
-        "babel.messages.pofile",
-        "holidays.countries",
-        "hubspot.discovery.crm.objects.discovery",
-    ):  # on first use
+    for name in ("babel.messages.pofile", "holidays.countries", "hubspot.discovery.crm.objects.discovery"):
         import_module(name)
 
 

@@ -66,7 +66,7 @@ def test_what_a_clock_that_stood_ahead_put_off_comes_in_an_hour(state: State) ->
     (entry,) = claim(state)
     with state.begin() as connection:
         outbox.settle_later(connection, [entry], due_at=year, code="busy", message="", hold_until=year)
-        outbox.reclaim(connection, "salesforce", now=10, hold=300)
+        outbox.shorten_waits(connection, now=10, longest=hour)
         assert outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=9 + hour) == []
         (again,) = outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=10 + hour)
         assert again.hold_until == 10 + hour
@@ -78,7 +78,7 @@ def test_what_waits_for_less_than_a_day_goes_on_waiting(state: State) -> None:
     (entry,) = claim(state)
     with state.begin() as connection:
         outbox.settle_later(connection, [entry], due_at=DAY_MS, code="busy", message="", hold_until=DAY_MS)
-        outbox.reclaim(connection, "salesforce", now=10, hold=300)
+        outbox.shorten_waits(connection, now=10, longest=300)
         assert outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=DAY_MS - 1) == []
 
 
