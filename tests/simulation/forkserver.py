@@ -149,7 +149,13 @@ def _import_all() -> None:
         for module in walk_packages([package], f"{package}."):
             if "migrations" not in module.name and not module.name.endswith("__main__"):  # these do what they are for
                 import_module(module.name)
-    for name in ("babel.messages.pofile", "holidays.countries", "hubspot.discovery.crm.objects.discovery"):
+    for name in (
+        "babel.messages.pofile",
+        "holidays.countries",
+        "hubspot.discovery.crm.discovery",
+        "hubspot.discovery.crm.objects.discovery",
+        "keyring",
+    ):
         import_module(name)
 
 

@@ -17,7 +17,7 @@ from tests.simulation.watch import Watch
 from tests.simulation.world import World, new_folder
 from tests.sync.pair.world import OUR_MAPPING
 
-LONGEST = 10
+LONGEST = 8
 ANEW_EVERY = 10
 """Every tenth history is also compared with an installation that begins at its end, and looked at once more with the clock held."""
 
@@ -129,4 +129,4 @@ def _draw_names(rng: random.Random) -> list[str]:
     """A beginning with people in it, then whatever comes."""
     weights = [weight for weight, _ in STEPS.values()]
     begin = ["new_lead", "new_hubspot", "new_lead", "meet_hubspot", "wait_longer"]
-    return begin + rng.choices(list(STEPS), weights, k=rng.randint(5, LONGEST))
+    return begin + rng.choices(list(STEPS), weights, k=rng.randint(4, LONGEST))

@@ -34,8 +34,8 @@ from tests.simulation.scenarios import SCENARIOS, run_scenario
 from tests.sync.databases import Server, keep_in_memory
 
 SHARED_MEMORY = Path("/dev/shm")
-PG_EVERY = 4
-"""Every fourth history and every second process run uses PostgreSQL."""
+PG_EVERY = 5
+"""Every fifth history and every second process run uses PostgreSQL."""
 
 SQLITE_ONLY = frozenset({"disk_full"})
 """A PostgreSQL server's disk is not ours to fill: for Mikomi its full disk is a server that refuses, as when it is restarted."""
