@@ -9,7 +9,7 @@ from sync.cli.pausing import describe_pause
 from sync.cycle import Cycle
 from sync.log import logging_to
 from sync.progress import Silent
-from sync.report import RunReport
+from sync.report import RunReport, SystemReport
 from sync.state.stops import load_stops
 from sync.texts import Say, speaker
 
@@ -100,42 +100,47 @@ def show_report(report: RunReport, say: Say) -> None:
     print_table(columns, rows, right=tuple(range(1, 10)))
     _show_counts(report, say)
     for name, system in report.systems.items():
-        if system.error:
-            hint = "" if system.paused is not None else system.hint or ""
-            print_finding("error", name, system.error, hint)
-        if system.paused is not None:
-            level = "info" if system.paused["cause"] == "admin" else "warning"
-            print_finding(level, name, describe_pause(system.paused, system.paused_until, say), system.paused["hint"])
-        elif system.paused_until:
-            print_finding("info", name, say("paused until {when}", when=system.paused_until))
-        if system.refused:
-            print_finding(
-                "warning",
-                name,
-                say("{count} {count:write was|writes were} refused for good", count=system.refused),
-                "mikomi dead list",
-            )
-        elif system.dead:
-            print_finding(
-                "warning",
-                name,
-                say("{count} {count:write stands|writes stand} refused", count=system.dead),
-                "mikomi dead list",
-            )
-        if system.doubled:
-            print_finding(
-                "error",
-                name,
-                say(
-                    "{count} second {count:task of a hand-over was|tasks of a hand-over were} found",
-                    count=system.doubled,
-                ),
-                "mikomi log --action double; mikomi log --action remove-double",
-            )
-        for problem in system.problems:
-            print_finding("warning", name, problem)
+        _show_findings(name, system, say)
     for guard in report.guards:
         print_finding("error", guard["guard"], guard["message"], guard["hint"])
+
+
+def _show_findings(name: str, system: SystemReport, say: Say) -> None:
+    """What somebody ought to know of one connection, and what to type next."""
+    if system.error:
+        hint = "" if system.paused is not None else system.hint or ""
+        print_finding("error", name, system.error, hint)
+    if system.paused is not None:
+        level = "info" if system.paused["cause"] == "admin" else "warning"
+        print_finding(level, name, describe_pause(system.paused, system.paused_until, say), system.paused["hint"])
+    elif system.paused_until:
+        print_finding("info", name, say("paused until {when}", when=system.paused_until))
+    if system.refused:
+        print_finding(
+            "warning",
+            name,
+            say("{count} {count:write was|writes were} refused for good", count=system.refused),
+            "mikomi dead list",
+        )
+    elif system.dead:
+        print_finding(
+            "warning",
+            name,
+            say("{count} {count:write stands|writes stand} refused", count=system.dead),
+            "mikomi dead list",
+        )
+    if system.doubled:
+        print_finding(
+            "error",
+            name,
+            say(
+                "{count} second {count:task of a hand-over was|tasks of a hand-over were} found",
+                count=system.doubled,
+            ),
+            "mikomi log --action double; mikomi log --action remove-double",
+        )
+    for problem in system.problems:
+        print_finding("warning", name, problem)
 
 
 def _show_counts(report: RunReport, say: Say) -> None:

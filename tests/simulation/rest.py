@@ -171,12 +171,20 @@ def _refused(world: World, row: Row) -> bool:
     return row["state"] == "dead" and row["id"] in world.tally.poisoned
 
 
+def _fed_by_a_refusal(world: World, seen: Seen, row: Row) -> bool:
+    """Whether the native sync carries over what stands in the other CRM because that one refuses our write."""
+    if world.native is None or (record := seen.mirrored.get(name_of(row))) is None:
+        return False
+    partners = (one for one in seen.mirrored.values() if one["person_id"] == record["person_id"])
+    return any(one["system"] != row["system"] and one["id"] in world.tally.poisoned for one in partners)
+
+
 def _left_alone(world: World, seen: Seen) -> Iterator[str]:
     """I8: no field of ours is left to somebody else where nobody else has touched one."""
     if world.restored or "rep_edits_score" in world.tally.steps:
         return
     for row in seen.state(t.contested):
-        if row["times"] >= LIMIT:
+        if row["times"] >= LIMIT and not _fed_by_a_refusal(world, seen, row):
             yield f"I8: {row['field']} of {name_of(row)} was left alone, and nobody has edited it"
 
 
