@@ -169,7 +169,7 @@ class Budget:
             return
         if self._resets_at is not None and now >= self._resets_at:
             return
-        if now - self._observed_at > _RECHECK_MS:
+        if abs(now - self._observed_at) > _RECHECK_MS:
             return  # the window has moved on since: one call will tell
         percent = self._stop_at_percent * (SCORES_STOP_AT if self._yielding else 1.0)
         if self._used >= self._limit * percent / 100:

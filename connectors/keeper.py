@@ -223,7 +223,8 @@ class TokenKeeper:
         if refusal is None:
             return
         lasting = refusal.until is None
-        holds = refusal.until is None or self._clock.now() < refusal.until
+        # Further ahead than a refusal is remembered: it was written by a clock that stood ahead.
+        holds = refusal.until is None or 0 < refusal.until - self._clock.now() <= REMEMBER_MS
         same = found.inputs == configured.inputs
         if refusal.spent or (same and holds and not self._ignore_refusals):
             raise Unauthorized(refusal.reason, system=self._name, hint=refusal.hint, final=lasting)

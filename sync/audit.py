@@ -17,13 +17,13 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, RowMapping, Select, delete, select, text
+from sqlalchemy import Connection, RowMapping, Select, Text, delete, select, text, type_coerce
 
 from core.errors import StateError
 from core.records import Millis
@@ -66,6 +66,8 @@ _LOCK = 7_736_201_812  # any number, the same in every Mikomi; the migrations' i
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 _decode = json.JSONDecoder().decode
 _REFUSED = re.compile("[\0\ud800-\udfff]")
+_DOCUMENTS = ("old", "new")
+_UNREADABLE = {"unreadable": True}
 _COLUMNS = ("seq", "at", "run_id", "actor", "action", "subject", "old", "new", "why", "before")
 
 
@@ -219,8 +221,8 @@ class Verdict:
 
 def verify(connection: Connection) -> Verdict:
     """Walk the whole chain from the anchor to the head."""
-    with connection.execute(_chain()) as found:
-        verdict = verify_rows((dict(row) for row in found.mappings()), anchor(connection))
+    with closing(_chain(connection)) as rows:
+        verdict = verify_rows(rows, anchor(connection))
     written = head(connection)
     if not verdict.intact or verdict.end == written:
         return verdict
@@ -241,8 +243,32 @@ def verify_rows(rows: Iterable[Mapping[str, Any]], start: Link = _START) -> Verd
     return Verdict(count, last)
 
 
-def _chain() -> Select[Any]:
-    return select(t.audit).order_by(t.audit.c.seq).execution_options(yield_per=1_000)
+def _chain(connection: Connection) -> Generator[dict[str, Any]]:
+    query = _rows(connection).order_by(t.audit.c.seq).execution_options(yield_per=1_000)
+    with connection.execute(query) as found:
+        for row in found.mappings():
+            yield _read(row)
+
+
+def _rows(connection: Connection) -> Select[Any]:
+    """All columns; of SQLite, which keeps documents as texts, those texts: an altered one may be no JSON any more."""
+    if connection.dialect.name != "sqlite":
+        return select(t.audit)
+    return select(*(type_coerce(c, Text).label(c.name) if c.name in _DOCUMENTS else c for c in t.audit.c))
+
+
+def _read(row: RowMapping) -> dict[str, Any]:
+    return dict(row) | {name: _document(row[name]) for name in _DOCUMENTS}
+
+
+def _document(told: Any) -> Any:
+    """A row's document; a word in the place of one that cannot be read, which the row's hash does not fit."""
+    if not isinstance(told, str):  # no document of ours is a bare text
+        return told
+    try:
+        return _decode(told)
+    except ValueError:
+        return _UNREADABLE
 
 
 def _misfit(row: Mapping[str, Any], last: Link) -> str:
@@ -266,7 +292,7 @@ def look(
     action: str | None = None,
     without: Collection[str] = (),
     limit: int,
-) -> list[RowMapping]:
+) -> list[dict[str, Any]]:
     """The newest rows that fit, oldest first.
 
     Args:
@@ -277,7 +303,7 @@ def look(
 
     """
     column = t.audit.c
-    query = select(t.audit).order_by(column.seq.desc()).limit(limit)
+    query = _rows(connection).order_by(column.seq.desc()).limit(limit)
     if about is not None:
         query = query.where((column.subject == about) | column.subject.startswith(about + "/", autoescape=True))
     if since is not None:
@@ -286,16 +312,18 @@ def look(
         query = query.where(column.action.startswith(action, autoescape=True))
     if without:
         query = query.where(column.action.not_in(without))
-    return list(connection.execute(query).mappings())[::-1]
+    return [_read(row) for row in connection.execute(query).mappings()][::-1]
 
 
-def following(connection: Connection, subjects: Iterable[str], actions: Collection[str], seq: int) -> list[RowMapping]:
+def following(
+    connection: Connection, subjects: Iterable[str], actions: Collection[str], seq: int
+) -> list[dict[str, Any]]:
     """The rows of some subjects and actions after one row: what became of it."""
     column = t.audit.c
-    found: list[RowMapping] = []
+    found: list[dict[str, Any]] = []
     for part in chunks(sorted(set(subjects))):
-        query = select(t.audit).where(column.subject.in_(part), column.action.in_(actions), column.seq > seq)
-        found += connection.execute(query.order_by(column.seq)).mappings()
+        query = _rows(connection).where(column.subject.in_(part), column.action.in_(actions), column.seq > seq)
+        found += [_read(row) for row in connection.execute(query.order_by(column.seq)).mappings()]
     return found
 
 
@@ -312,11 +340,11 @@ def export(connection: Connection, before: Millis, stream: TextIO) -> Link:
     if not (verdict := verify(connection)).intact:
         raise StateError(f"the audit log is broken at row {verdict.broken}: {verdict.why}", hint="mikomi log --verify")
     last = anchor(connection)
-    with connection.execute(_chain()) as found:
-        for row in found.mappings():
+    with closing(_chain(connection)) as rows:
+        for row in rows:
             if row["at"] >= before:
                 break
-            stream.write(json.dumps(dict(row), ensure_ascii=True) + "\n")
+            stream.write(json.dumps(row, ensure_ascii=True) + "\n")
             last = Link(row["seq"], row["hash"])
     return last
 

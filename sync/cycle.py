@@ -16,6 +16,7 @@ from connectors import Connector
 from core.errors import CannotStart, ConnectorError, GuardStop, InvalidInput
 from core.records import Millis, local_day
 from core.rulebook import Rulebook
+from sync.answers import readable
 from sync.changes import note_changes
 from sync.clean import clean_people
 from sync.deliver import deliver, recover
@@ -272,7 +273,8 @@ class Cycle:
     def _guard(self, name: str, report: RunReport) -> Iterator[None]:
         """A failing system is reported, paused if need be, and left alone for the rest of the run."""
         try:
-            yield
+            with readable(name):
+                yield
         except GuardStop as stop:
             self._guards.note(stop, system=name)
         except (ConnectorError, InvalidInput) as error:  # a secret that cannot be read any more, too

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from connectors import Connector, FieldWrite, SetupStep, TaskWrite, Write, WriteResult
 from core.errors import ConnectorError, Forbidden, Gone, QuotaExhausted, Rejected, Transient, Unauthorized
 from core.records import Millis, Record, RecordRef, Tombstone
+from sync.answers import readable
 from sync.progress import Progress
 from sync.quarantine import look_for_tasks
 from sync.report import SystemReport
@@ -141,8 +142,9 @@ def _send(sending: Sending, entries: Sequence[Entry]) -> None:
     connector = sending.connector
     lost = connector.counts.lost
     try:
-        for entry, result in zip(entries, connector.write([_write(entry) for entry in entries]), strict=True):
-            results.append((entry, result))
+        with readable(connector.name):
+            for entry, result in zip(entries, connector.write([_write(entry) for entry in entries]), strict=True):
+                results.append((entry, result))
     except ConnectorError as error:
         _put_back(sending, entries[len(results) :], error, lost=connector.counts.lost > lost)
         raise

@@ -82,7 +82,7 @@ def local_time(at: Millis | None, zone: ZoneInfo) -> str | None:
 def _why_over(state: State, settings: Settings, pause: Pause, now: Millis) -> str:
     if pause.until is not None and pause.until <= now:
         return "its time is over"
-    if pause.cause in {"quota", "errors"} and pause.at > now:
+    if pause.cause != "admin" and pause.at > now:
         return "it began by a clock that stood ahead"
     if pause.cause in {"credential", "guard"}:
         section = settings.connections.get(pause.system)

@@ -77,7 +77,11 @@ def take_in_tasks(
 
     """
     kept = get_kept(state, RESTORED)
-    if kept is None or connector.name in kept["known"] or now < kept["again"].get(connector.name, now):
+    if kept is None or connector.name in kept["known"]:
+        return
+    if (
+        0 < kept["again"].get(connector.name, now) - now <= bounds.quarantine
+    ):  # further ahead: by a clock that stood ahead
         return
     compare_tasks(state, connector, name, SystemFindings(), progress, heal=True, now=now)
     with state.begin() as connection:

@@ -7,6 +7,7 @@ Connections are kept unread here: each vendor's folder validates its own, so syn
 import os
 from collections.abc import Mapping
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -20,7 +21,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from connectors.secrets import SecretSource
+from connectors.secrets import SecretSource, variable_name
 from core.errors import InvalidSettings
 from core.mistakes import describe, suggest
 from core.records import ACTIVITY_KINDS
@@ -145,6 +146,11 @@ class Log(_Section):
     format: Literal["json", "text"] = "json"
 
 
+_PREFIX = "MIKOMI_"
+_OTHER_VARIABLES = frozenset({"MIKOMI_CONFIG", "MIKOMI_DEBUG", "MIKOMI_HEALTH_FILE", "MIKOMI_STATE_KEY_FILE"})
+"""Of ours, and no keys of the settings."""
+
+
 class _Environment(EnvSettingsSource):
     """The `MIKOMI_<KEY>` variables, without `MIKOMI_STATE_KEY`: that one is the key itself, not where it lies."""
 
@@ -156,7 +162,7 @@ class Settings(BaseSettings):
     """The whole configuration. `mikomi init` writes a commented file with these keys."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MIKOMI_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -282,7 +288,24 @@ def load_settings(path: Path) -> Loaded:
         raise InvalidSettings(
             f"a variable MIKOMI_… cannot be read: {error}", hint="lists and maps are JSON there"
         ) from error
+    _require_known_variables(settings)
     return Loaded(settings=settings, file=path, source=source)
+
+
+def _require_known_variables(settings: Settings) -> None:
+    """A mistyped variable is refused like a mistyped key: whoever meant `MIKOMI_STAGE` must not go on writing.
+
+    Other programs' names may begin alike (Kubernetes makes MIKOMI_PORT of a service), so what resembles no key of ours is left.
+    """
+    secrets_of = tuple(variable_name(name, "") for name in settings.connections)
+    for name in sorted(os.environ):
+        if not name.startswith(_PREFIX) or name in _OTHER_VARIABLES or name.startswith(secrets_of):
+            continue
+        head, nested, _ = name.removeprefix(_PREFIX).lower().partition("__")
+        if head not in Settings.model_fields and (nested or get_close_matches(head, Settings.model_fields, cutoff=0.8)):
+            raise InvalidSettings(
+                f"{name}: unknown key{suggest(head, Settings.model_fields)}", hint=f"unset {name}, or correct its name"
+            )
 
 
 def _explain(error: ValidationError, file: Path, source: Source) -> InvalidSettings:

@@ -19,6 +19,7 @@ from core.errors import (
     Transient,
 )
 from core.records import Millis
+from sync.answers import readable
 from sync.deliver import notice_description
 from sync.pauses import apply_pauses, note_failure, note_tried, take_word
 from sync.ready import cannot_start
@@ -62,10 +63,11 @@ def start_run(
         if take_word(state, name):
             connector.reconsider()
         try:
-            connector.prepare()
-            _note_lost_sources(state, settings, connector, report, known=known)
-            if not report.dry_run and settings.stage != "observe":
-                _require_setup(state, settings, connector, report, now)
+            with readable(name):
+                connector.prepare()
+                _note_lost_sources(state, settings, connector, report, known=known)
+                if not report.dry_run and settings.stage != "observe":
+                    _require_setup(state, settings, connector, report, now)
         except (ConnectorError, InvalidInput, CannotStart) as error:
             if isinstance(error, CannotStart) or (isinstance(error, InvalidInput) and not known):
                 report.system(name).error, report.system(name).hint = error.message, error.hint

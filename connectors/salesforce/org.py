@@ -53,7 +53,7 @@ class OrgLook:
 
     def shapes(self) -> dict[str, Shape]:
         """Describes of all objects in one call, kept for a day. Objects that the user may not see are missing."""
-        if self._shapes is None or self._clock.now() - self._looked_at > LIFE_MS:
+        if self._shapes is None or abs(self._clock.now() - self._looked_at) > LIFE_MS:
             self.forget()
             parts = [Part("GET", f"sobjects/{name}/describe") for name in DESCRIBED]
             answers = self._api.composite(parts, endpoint="describe")

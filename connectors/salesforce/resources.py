@@ -191,9 +191,10 @@ class SalesforceApi:
             raise Unexpected("the composite answer has no compositeResponse", system=self.name)
         found: dict[str, PartAnswer] = {}
         for item in items:
-            found[str(item.get("referenceId"))] = PartAnswer(
-                int(item.get("httpStatusCode", 0)), item.get("body"), self._line.sent_at
-            )
+            status = item.get("httpStatusCode") if isinstance(item, dict) else None
+            if not isinstance(status, int):
+                raise Unexpected("a part of the composite answer has no status", system=self.name)
+            found[str(item.get("referenceId"))] = PartAnswer(status, item.get("body"), self._line.sent_at)
         lacking = [f"r{n}" for n in range(count) if f"r{n}" not in found]
         if lacking:
             raise Unexpected(f"the composite answer lacks {', '.join(lacking)}", system=self.name)

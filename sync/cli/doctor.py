@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from connectors import Diagnosis, Finding
 from core.errors import ConnectorError, InvalidInput, MikomiError
+from sync.answers import readable
 from sync.app import App
 from sync.cli.output import print_finding, print_json, print_line, print_table
 from sync.drift import contested_fields, describe_contested
@@ -29,7 +30,8 @@ def run_doctor(app: App, *, as_json: bool) -> int:
     diagnoses: dict[str, Diagnosis] = {}
     for name, connector in app.connectors.items():
         try:
-            diagnoses[name] = connector.check()
+            with readable(name):
+                diagnoses[name] = connector.check()
         except (ConnectorError, InvalidInput) as error:
             diagnoses[name] = Diagnosis((Finding("error", name, str(error), error.hint),))
     if as_json:

@@ -20,6 +20,7 @@ from connectors import Connector, Cursor
 from core.errors import ConnectorError, GuardStop, InvalidInput
 from core.records import DAY_MS, Fact, Millis, Tombstone
 from sync import audit
+from sync.answers import readable
 from sync.drift import settle_shown
 from sync.extract import extract, known_refs
 from sync.guards import Guarding
@@ -109,7 +110,8 @@ def _reported(
     """A connection that fails is reported, and paused where that is called for; the others go on."""
     before = _calls(connector)
     try:
-        yield
+        with readable(connector.name):
+            yield
     except GuardStop as error:
         findings.error, findings.hint = error.message, error.hint
     except (ConnectorError, InvalidInput) as error:

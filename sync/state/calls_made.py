@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 from sqlalchemy.engine import make_url
 
 from connectors.budget import MemoryLedger
@@ -138,6 +138,7 @@ class StateLedger:
         with state.begin(fenced=False) as connection:
             _alone(connection, self._system)
             self._give_back(connection)
+            self._take_back(connection, hour)
             total = calls_since(connection, self._system, hour - WINDOW_HOURS)
             room = max(calls, AHEAD) if allowed is None else min(max(calls, AHEAD), allowed - total)
             if room < calls:
@@ -151,6 +152,16 @@ class StateLedger:
         if self._ahead:
             self._add(connection, self._hour, calls=-self._ahead)
             self._ahead = 0
+
+    def _take_back(self, connection: Connection, hour: int) -> None:
+        """Calls that were counted by a clock that stood ahead were made by now; when is not known: they count from now on."""
+        ahead = (t.calls_made.c.system == self._system, t.calls_made.c.hour > hour)
+        calls = int(
+            connection.execute(select(func.coalesce(func.sum(t.calls_made.c.calls), 0)).where(*ahead)).scalar_one()
+        )
+        if calls:
+            self._add(connection, hour, calls=calls)
+        connection.execute(delete(t.calls_made).where(*ahead))
 
     def _add(self, connection: Connection, hour: int, *, calls: int = 0, failed: int = 0) -> None:
         row = t.calls_made.c

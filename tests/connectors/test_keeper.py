@@ -164,6 +164,16 @@ def test_a_final_refusal_holds_until_the_secret_changes_and_another_for_a_while(
     assert access(keeper.current()) == "access-6"
 
 
+def test_a_refusal_that_a_clock_ahead_wrote_down_ends_when_the_clock_is_right() -> None:
+    grant, store = Grant(failures=[Unauthorized("inactive user")]), Watched()
+    keeper = TokenKeeper(store, "crm", grant, grant.clock)
+    grant.clock.seconds += 300 * 86_400
+    with pytest.raises(Unauthorized):
+        keeper.current()
+    grant.clock.seconds -= 300 * 86_400
+    assert access(keeper.current()) == "access-2"
+
+
 @pytest.mark.parametrize("final", [True, False])
 def test_a_persons_word_puts_a_refusal_to_the_crm_once(final: bool) -> None:
     grant, store = Grant(failures=[Unauthorized("no", final=final)] * 2), Watched()

@@ -6,15 +6,18 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import closing
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, select, text, update
 
-from core.errors import LeaseLost
+from core.errors import LeaseLost, StateError
 from sync import audit
 from sync.audit import Note
 from sync.state import State, open_state
@@ -256,3 +259,17 @@ def test_where_the_written_end_was_taken_out_the_log_goes_on_and_says_so(state: 
     assert [seq for seq, action in seen if action == audit.LOST] == [6]
     verdict = check(state)
     assert (verdict.broken, verdict.why) == (6, audit.END_LOST)
+
+
+def test_a_document_that_is_no_json_any_more_is_an_altered_row(tmp_path: Path) -> None:
+    """A file that somebody edits by hand; PostgreSQL takes no such document."""
+    with closing(open_state(f"sqlite:///{tmp_path / 'state.sqlite3'}")) as state:
+        write(state, 5)
+        with state.begin() as connection:
+            connection.execute(text("UPDATE audit SET new = 'x' WHERE seq = 3"))
+        verdict = check(state)
+        assert (verdict.broken, verdict.why) == (3, audit.ALTERED)
+        with state.read() as connection:
+            assert [row["seq"] for row in audit.look(connection, limit=9)] == [1, 2, 3, 4, 5]
+            with pytest.raises(StateError, match="row 3"):
+                audit.export(connection, 10**15, StringIO())

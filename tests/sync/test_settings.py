@@ -1,5 +1,6 @@
 """One file, one message: file, line, key, and what to do."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,31 @@ def test_a_relative_state_lies_beside_the_settings(tmp_path: Path) -> None:
     assert load_settings(path).state_url == f"sqlite:///{tmp_path}/mikomi.sqlite3"
     path.write_text(GOOD + "state: postgresql+psycopg://db/mikomi\n", "utf-8")
     assert load_settings(path).state_url == "postgresql+psycopg://db/mikomi"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("MIKOMI_STAGEE", r"^MIKOMI_STAGEE: unknown key; did you mean 'stage'\?$"),
+        ("MIKOMI_DELVER__DELTA", r"^MIKOMI_DELVER__DELTA: unknown key; did you mean 'deliver'\?$"),
+        ("MIKOMI_ZZZ__DELTA", r"^MIKOMI_ZZZ__DELTA: unknown key; known are calendar, "),
+    ],
+)
+def test_a_mistyped_variable_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, "5")
+    error = load(tmp_path, GOOD)
+    assert re.search(expected, error.message)
+    assert name in error.hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MIKOMI_PORT_8080_TCP_PROTO", "MIKOMI_SERVICE_HOST", "MIKOMI_SALESFORCE_CLIENT_SECRET", "MIKOMI_STATE_KEY_FILE"],
+)
+def test_what_resembles_no_key_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "5")
+    path = tmp_path / "mikomi.yaml"
+    path.write_text(GOOD, "utf-8")
+    assert load_settings(path).settings.stage == "observe"

@@ -49,6 +49,24 @@ def test_calls_are_counted_ahead_and_what_was_not_sent_is_given_back(state: Stat
     assert counted(state) == 3
 
 
+def test_calls_of_a_clock_that_stood_ahead_count_from_now_on_and_free_their_share(state: State) -> None:
+    ahead = START + 300 * 24 * HOUR_MS
+    ledger = a_ledger(state)
+    assert [ledger.take(1, 30, ahead) for _ in range(30)] == [None] * 30
+    ledger.close()
+    free_at = a_ledger(state).take(1, 30, START)
+    assert free_at == START + 25 * HOUR_MS
+    assert a_ledger(state).take(1, 30, free_at) is None
+
+
+def test_what_was_counted_ahead_is_given_back_after_the_clock_was_set_back(state: State) -> None:
+    ledger = a_ledger(state)
+    ledger.take(1, None, START + 300 * 24 * HOUR_MS)
+    ledger.take(1, None, START)
+    ledger.close()
+    assert counted(state) == 2
+
+
 def test_the_share_outlives_the_process(state: State) -> None:
     for _ in range(3):
         ledger = a_ledger(state)

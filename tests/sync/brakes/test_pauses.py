@@ -25,7 +25,7 @@ from sync.report import RunReport
 from sync.state import State, open_state
 from sync.state import schema as t
 from sync.state.calls_made import StateLedger
-from sync.state.pause import EVERYTHING, Pause, put, standing
+from sync.state.pause import EVERYTHING, Cause, Pause, put, standing
 from tests.sync.brakes.crm import HOUR, START, Firm
 
 MINUTE = 60_000
@@ -97,11 +97,12 @@ def test_a_spent_day_pauses_until_it_begins_anew(firm: Firm) -> None:
     assert pauses(firm) == {}
 
 
-def test_what_a_clock_that_stood_ahead_paused_goes_on_and_a_persons_pause_stays(firm: Firm) -> None:
+@pytest.mark.parametrize("cause", ["quota", "errors", "credential", "guard"])
+def test_what_a_clock_that_stood_ahead_paused_goes_on_and_a_persons_pause_stays(firm: Firm, cause: Cause) -> None:
     firm.sync()
     month = START + 30 * DAY_MS
     with firm.state.begin() as connection:
-        put(connection, Pause("salesforce", "quota", month + HOUR, "calls", "", month))
+        put(connection, Pause("salesforce", cause, month + HOUR, "why", "", month))
         put(connection, Pause("second", "admin", month + HOUR, "maintenance", "", month))
     firm.sync()
     assert pauses(firm) == {("second", "admin"): month + HOUR}
