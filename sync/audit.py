@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from sqlalchemy import Connection, RowMapping, Select, Text, delete, select, text, type_coerce
+from sqlalchemy import Connection, Select, Text, delete, select, text, type_coerce
 
 from core.errors import StateError
 from core.records import Millis
@@ -244,29 +244,24 @@ def verify_rows(rows: Iterable[Mapping[str, Any]], start: Link = _START) -> Verd
 
 
 def _chain(connection: Connection) -> Generator[dict[str, Any]]:
-    query = _rows(connection).order_by(t.audit.c.seq).execution_options(yield_per=1_000)
+    yield from _rows(connection, select(t.audit).order_by(t.audit.c.seq).execution_options(yield_per=1_000))
+
+
+def _rows(connection: Connection, query: Select[Any]) -> Generator[dict[str, Any]]:
+    """The rows of a query over the whole table. SQLite keeps documents as texts, and an altered one may be no JSON any more."""
+    as_texts = connection.dialect.name == "sqlite"
+    if as_texts:
+        chosen = (type_coerce(c, Text).label(c.name) if c.name in _DOCUMENTS else c for c in t.audit.c)
+        query = query.with_only_columns(*chosen)
     with connection.execute(query) as found:
         for row in found.mappings():
-            yield _read(row)
+            yield dict(row) | ({name: _document(row[name]) for name in _DOCUMENTS} if as_texts else {})
 
 
-def _rows(connection: Connection) -> Select[Any]:
-    """All columns; of SQLite, which keeps documents as texts, those texts: an altered one may be no JSON any more."""
-    if connection.dialect.name != "sqlite":
-        return select(t.audit)
-    return select(*(type_coerce(c, Text).label(c.name) if c.name in _DOCUMENTS else c for c in t.audit.c))
-
-
-def _read(row: RowMapping) -> dict[str, Any]:
-    return dict(row) | {name: _document(row[name]) for name in _DOCUMENTS}
-
-
-def _document(told: Any) -> Any:
-    """A row's document; a word in the place of one that cannot be read, which the row's hash does not fit."""
-    if not isinstance(told, str):  # no document of ours is a bare text
-        return told
+def _document(told: str | None) -> Any:
+    """What a text says; a word in the place of one that cannot be read, which the row's hash does not fit."""
     try:
-        return _decode(told)
+        return None if told is None else _decode(told)
     except ValueError:
         return _UNREADABLE
 
@@ -303,7 +298,7 @@ def look(
 
     """
     column = t.audit.c
-    query = _rows(connection).order_by(column.seq.desc()).limit(limit)
+    query = select(t.audit).order_by(column.seq.desc()).limit(limit)
     if about is not None:
         query = query.where((column.subject == about) | column.subject.startswith(about + "/", autoescape=True))
     if since is not None:
@@ -312,7 +307,7 @@ def look(
         query = query.where(column.action.startswith(action, autoescape=True))
     if without:
         query = query.where(column.action.not_in(without))
-    return [_read(row) for row in connection.execute(query).mappings()][::-1]
+    return list(_rows(connection, query))[::-1]
 
 
 def following(
@@ -322,8 +317,8 @@ def following(
     column = t.audit.c
     found: list[dict[str, Any]] = []
     for part in chunks(sorted(set(subjects))):
-        query = _rows(connection).where(column.subject.in_(part), column.action.in_(actions), column.seq > seq)
-        found += [_read(row) for row in connection.execute(query.order_by(column.seq)).mappings()]
+        query = select(t.audit).where(column.subject.in_(part), column.action.in_(actions), column.seq > seq)
+        found += _rows(connection, query.order_by(column.seq))
     return found
 
 
