@@ -65,7 +65,7 @@ def open_connector(
         raise InvalidSettings(
             f"unknown vendor {vendor!r}{suggest(str(vendor), names())}",
             place=f"{place}.vendor",
-            hint=f"write `vendor: {names()[-1]}` into the connection's block",
+            hint=f"write {' or '.join(f'`vendor: {known}`' for known in names())} into the connection's block",
         )
     module: Any = importlib.import_module(f"connectors.{vendor}")
     try:

@@ -133,7 +133,8 @@ def read_origin(file: Path) -> Origin:
             people = int(raw.execute("SELECT count(*) FROM person").fetchone()[0])
             last_run = raw.execute("SELECT max(started_at) FROM run").fetchone()[0]
     except (sqlite3.Error, TypeError) as error:
-        raise InvalidInput(f"{file} is no backup of Mikomi: {error}", hint="use another file") from error
+        why = error if isinstance(error, sqlite3.Error) else "it does not say which schema it has"
+        raise InvalidInput(f"{file} is no backup of Mikomi: {why}", hint="use another file") from error
     if revision > HEAD:
         raise StateTooNew(
             f"the backup has schema {revision}, this program knows {HEAD}", hint="install the newer Mikomi"

@@ -25,6 +25,9 @@ SWEEP_EVERY_MS = 24 * 3_600_000
 ABOUT = 100
 """So many people's belongings are asked for at a time, at most."""
 
+FORGOTTEN = "forgotten people"
+"""The place under which rows of people whom `mikomi forget` erased are counted as left out: nobody need do anything."""
+
 EMPTY_PAGES = 50
 """After so many pages without a fact their cursors are stored; else they wait for the next page that has some."""
 
@@ -134,7 +137,7 @@ def _store(
         upsert(connection, t.cursor, list(places.values()))
     connector.problems.update(stored.problems)
     if stored.refused:
-        connector.problems["forgotten people"] += stored.refused
+        connector.problems[FORGOTTEN] += stored.refused
     report.rows_read += stored.read
     report.rows_changed += stored.changed
     for kind, count in stored.by_kind.items():

@@ -92,7 +92,7 @@ def _claimed(entry: Entry, base: Mapping[str, Any] | None) -> Note:
 def _reason(values: Mapping[str, Any], before: Mapping[str, Any], changed: Sequence[str], *, again: bool) -> str:
     """Why fields are written: the first of the changes that count."""
     if not before:
-        why = "first write"
+        why = "first write" if any(value is not None for value in values.values()) else "emptied"
     elif not changed:
         why = "written again: the CRM may show something else"
     else:

@@ -11,7 +11,7 @@ from core.rulebook.check import check_rulebook
 from core.rulebook.model import KIND_KEYS, Rulebook
 from core.yamltext import Path, Problem, Source, dotted, read_source
 
-_HINT = "edit the rulebook at the places named; `mikomi init` writes a commented one to compare with"
+_HINT = "edit the rulebook at the places named; `mikomi init ANOTHER-FOLDER` writes a commented one to compare with"
 
 
 def load_rulebook(text: str, *, source: str = "rulebook.yaml") -> Rulebook:

@@ -7,6 +7,7 @@ from sync.app import App
 from sync.cli.output import ConsoleProgress, print_finding, print_json, print_line, print_table
 from sync.cli.pausing import describe_pause
 from sync.cycle import Cycle
+from sync.extract import FORGOTTEN
 from sync.log import logging_to
 from sync.progress import Silent
 from sync.report import RunReport, SystemReport
@@ -140,7 +141,7 @@ def _show_findings(name: str, system: SystemReport, say: Say) -> None:
             "mikomi log --action double; mikomi log --action remove-double",
         )
     for problem in system.problems:
-        print_finding("warning", name, problem)
+        print_finding("info" if problem.startswith(FORGOTTEN) else "warning", name, problem)
 
 
 def _show_counts(report: RunReport, say: Say) -> None:
@@ -169,7 +170,9 @@ def _show_counts(report: RunReport, say: Say) -> None:
         )
     if report.stage == "observe":
         print_line(
-            say("Stage observe: nothing is written to the CRMs. Look with `mikomi sample`, then set `stage: fields`."),
+            say(
+                "Stage observe: nothing is written to the CRMs. Look with `mikomi sample`; then `mikomi setup --apply`, and set `stage: fields`."
+            ),
             "cyan",
         )
     if report.dry_run:

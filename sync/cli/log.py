@@ -220,6 +220,7 @@ def _reason(why: str, say: Say) -> str:
     texts = {
         "hand-over": say("hand-over"),
         "first write": say("first write"),
+        "emptied": say("emptied"),
         "written again: the CRM may show something else": say("written again: the CRM may show something else"),
         "the CRM took it": say("the CRM took it"),
         "looked up in the CRM by its key": say("looked up in the CRM by its key"),

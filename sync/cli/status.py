@@ -22,6 +22,8 @@ from sync.state.kept import get_kept
 from sync.texts import Say, speaker
 
 LISTED = 20
+LONGEST_LINE = 300
+"""Of what a record says of itself: a name may be anything."""
 HOUR_MS = 3_600_000
 OWED = ("new", "unknown")
 ROUTINE = frozenset({"role_mailbox", "shared_mailbox"})
@@ -202,7 +204,8 @@ def _show_ambiguities(standing: Standing, settings: Settings, say: Say) -> None:
     print_line(say("Kept apart, for a person to look at: {count}", count=f"{count:,}{more}"), "bold")
     listed = sorted(standing.ambiguities, key=lambda a: (a.reason in ROUTINE, a))
     for ambiguity in listed[:LISTED]:
-        print_line(f"  {describe(ambiguity, settings.language)}")
+        told = describe(ambiguity, settings.language)
+        print_line(f"  {told if len(told) <= LONGEST_LINE else told[:LONGEST_LINE] + ' …'}")
         print_line(
             f"      {', '.join(str(ref) for ref in ambiguity.records[:6])}{' …' if len(ambiguity.records) > 6 else ''}",
             "dim",
