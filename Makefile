@@ -30,7 +30,7 @@ demo: $(STAMP) ## both CRMs emulated, 2,000 people, from doctor to a sync that s
 	@$(BIN)/mikomi demo
 
 test: $(STAMP) ## the whole test suite
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup
+	@$(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print((os.cpu_count() or 2) + 1)') --dist loadgroup
 
 soak: $(STAMP) ## 1,000 histories and 60 process runs of faults on both databases, held against I1-I14
 	@$(BIN)/python -m tests.simulation.soak $(SOAK)

@@ -37,6 +37,8 @@ SHARED_MEMORY = Path("/dev/shm")
 PG_EVERY = 5
 """Every fifth history and every second process run uses PostgreSQL."""
 
+WORKERS = (os.cpu_count() or 2) + 1
+
 SQLITE_ONLY = frozenset({"disk_full"})
 """A PostgreSQL server's disk is not ours to fill: for Mikomi its full disk is a server that refuses, as when it is restarted."""
 
@@ -207,7 +209,7 @@ def main() -> int:
     parser.add_argument("--histories", type=int, default=1_000)
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
-    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=WORKERS, help="as many as cores, and one for those that wait")
     parser.add_argument("--replay", metavar="JOB", help="as printed, for example history:17:sqlite")
     options = parser.parse_args()
     if options.replay:
