@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from connectors import Connector
 from core.errors import CannotStart, MikomiError
+from sync.answers import readable
 
 
 def require_ready(connectors: Mapping[str, Connector]) -> None:
@@ -15,7 +16,8 @@ def require_ready(connectors: Mapping[str, Connector]) -> None:
     problems: list[tuple[str, MikomiError]] = []
     for name, connector in connectors.items():
         try:
-            connector.prepare()
+            with readable(name):
+                connector.prepare()
         except MikomiError as error:
             problems.append((name, error))
     if problems:

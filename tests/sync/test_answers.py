@@ -6,10 +6,12 @@ from types import ModuleType
 
 import pytest
 
-from core.errors import Unexpected
+from core.errors import CannotStart, Unexpected
 from sandbox import Sandbox
 from sync.answers import readable
+from sync.cli.doctor import run_doctor
 from sync.cli.pausing import run_resume
+from sync.cli.setup import run_setup
 from tests.sync.practice import MORNING_MS, Practice, control
 
 
@@ -58,12 +60,13 @@ def composite(part: object) -> str:
         ("salesforce", "/composite", composite(5)),
         ("hubspot", "properties/contacts", '{"results": [5]}'),
         ("hubspot", "properties/contacts", '{"results": 5}'),
-        ("hubspot", "objects/contacts", '{"results": [[]], "paging": 5}'),
+        ("hubspot", "objects/contacts", '{"results": 5}'),
     ],
 )
 def test_a_malformed_answer_stops_its_connection_and_not_the_other(
     practice: Practice, system: str, path: str, body: str
 ) -> None:
+    practice.wait()  # else there may be nothing to ask for
     url = getattr(practice.box, system).url
     control(url, "POST", "faults", {"kind": "status", "status": 200, "times": None, "path": path, "body": body})
     try:
@@ -76,3 +79,20 @@ def test_a_malformed_answer_stops_its_connection_and_not_the_other(
     assert report.systems[system].error
     assert report.systems[other].error is None
     assert practice.sync().outcome == "ok"
+
+
+def test_setup_and_doctor_name_a_malformed_answer(practice: Practice) -> None:
+    url = practice.box.hubspot.url
+    control(
+        url,
+        "POST",
+        "faults",
+        {"kind": "status", "status": 200, "times": None, "path": "properties", "body": '{"results": [5]}'},
+    )
+    try:
+        with practice.app() as app, pytest.raises(CannotStart, match=r"an answer has another shape .*hubspot/portal"):
+            run_setup(app, apply=True, as_json=True)
+        with practice.app() as app:
+            assert run_doctor(app, as_json=True) == 2
+    finally:
+        control(url, "DELETE", "faults")
