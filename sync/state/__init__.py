@@ -53,6 +53,8 @@ class State:
         with self._connected(self.engine) as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # writers queue here instead of failing half-way
+            else:
+                connection.exec_driver_sql(_PATIENCE)
             fence = self._fence if fenced else None
             moment = None
             try:
@@ -154,6 +156,13 @@ class State:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+_PATIENCE = (
+    "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), set_config('lock_timeout', '30s', true)"
+)
+"""PostgreSQL's bounds for one writing transaction. A process that stands still in the middle of one would keep its locks for as
+long as it does, and nobody could take over: the server ends it after a lease's life. Who waits is told before that."""
 
 
 def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> State:

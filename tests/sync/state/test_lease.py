@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from core.errors import AlreadyRunning, LeaseLost
+import sync.state
+from core.errors import AlreadyRunning, LeaseLost, StateUnavailable
 from sync.engine.load import through_adbc
 from sync.state import State, lease, open_state
 from sync.state import schema as t
 from sync.state.kept import get_kept, keep, keep_in
+from tests.sync.databases import Server
 
 LIFE = 0.8
 """Seconds: long enough for a busy machine to beat in, four times."""
@@ -277,3 +279,17 @@ def test_lease_is_free_after_its_end_also_where_the_block_failed(state: State, o
         raise ZeroDivisionError
     with other.alone(life_seconds=ANOTHER):
         keep(other, "next", 1)
+
+
+def test_who_stands_still_in_the_middle_of_a_commit_does_not_hold_the_others_for_ever(
+    postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL ends it; on SQLite the others are told that the database is locked, after a while."""
+    short = sync.state._PATIENCE.replace("60s", "300ms").replace("30s", "5s")
+    monkeypatch.setattr(sync.state, "_PATIENCE", short)
+    with postgresql.make() as url, closing(open_state(url)) as still, closing(open_state(url)) as other:
+        keep(still, "x", 1)
+        with pytest.raises(StateUnavailable), still.begin() as connection:
+            keep_in(connection, "x", 2)
+            keep(other, "x", 3)  # waits for the row until the server has ended the one before
+        assert get_kept(other, "x") == 3
