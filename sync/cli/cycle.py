@@ -117,29 +117,16 @@ def _show_findings(name: str, system: SystemReport, say: Say) -> None:
     elif system.paused_until:
         print_finding("info", name, say("paused until {when}", when=system.paused_until))
     if system.refused:
-        print_finding(
-            "warning",
-            name,
-            say("{count} {count:write was|writes were} refused for good", count=system.refused),
-            "mikomi dead list",
-        )
+        told = say("{count} {count:write was|writes were} refused for good", count=system.refused)
+        print_finding("warning", name, told, "mikomi dead list")
     elif system.dead:
-        print_finding(
-            "warning",
-            name,
-            say("{count} {count:write stands|writes stand} refused", count=system.dead),
-            "mikomi dead list",
-        )
+        told = say("{count} {count:write stands|writes stand} refused", count=system.dead)
+        print_finding("warning", name, told, "mikomi dead list")
     if system.doubled:
-        print_finding(
-            "error",
-            name,
-            say(
-                "{count} second {count:task of a hand-over was|tasks of a hand-over were} found",
-                count=system.doubled,
-            ),
-            "mikomi log --action double; mikomi log --action remove-double",
+        told = say(
+            "{count} second {count:task of a hand-over was|tasks of a hand-over were} found", count=system.doubled
         )
+        print_finding("error", name, told, "mikomi log --action double; mikomi log --action remove-double")
     for problem in system.problems:
         print_finding("info" if problem.startswith(FORGOTTEN) else "warning", name, problem)
 
@@ -176,25 +163,7 @@ def _show_counts(report: RunReport, say: Say) -> None:
             "cyan",
         )
     if report.dry_run:
-        tasks = [item for item in report.planned if item["effect"] == "task"]
-        updates = len(report.planned) - len(tasks)
-        print_line(
-            say(
-                "Dry run: {updates} {updates:record|records} would be updated and {tasks} {tasks:task|tasks} created; nothing was.",
-                updates=f"{updates:,}",
-                tasks=len(tasks),
-            ),
-            "cyan",
-        )
-        for item in [*tasks, *(i for i in report.planned if i["effect"] != "task")][:PLANNED_SHOWN]:
-            if item["effect"] == "task":
-                print_line(f"  {item['record']}: " + say("task: {subject}", subject=item["subject"]))
-            else:
-                values = item["values"]
-                shown = say("score {score}, band {band}", score=values.get("score"), band=values.get("band"))
-                print_line(f"  {item['record']}: {shown}")
-        if (left := len(report.planned) - PLANNED_SHOWN) > 0:
-            print_line("  " + say("… and {count} more (all of them with --json)", count=f"{left:,}"))
+        _show_plan(report, say)
     if report.seeded:
         print_line(
             say(
@@ -209,3 +178,26 @@ def _show_counts(report: RunReport, say: Say) -> None:
             ),
             "yellow",
         )
+
+
+def _show_plan(report: RunReport, say: Say) -> None:
+    """What a dry run would have done."""
+    tasks = [item for item in report.planned if item["effect"] == "task"]
+    updates = len(report.planned) - len(tasks)
+    print_line(
+        say(
+            "Dry run: {updates} {updates:record|records} would be updated and {tasks} {tasks:task|tasks} created; nothing was.",
+            updates=f"{updates:,}",
+            tasks=len(tasks),
+        ),
+        "cyan",
+    )
+    for item in [*tasks, *(i for i in report.planned if i["effect"] != "task")][:PLANNED_SHOWN]:
+        if item["effect"] == "task":
+            print_line(f"  {item['record']}: " + say("task: {subject}", subject=item["subject"]))
+        else:
+            values = item["values"]
+            shown = say("score {score}, band {band}", score=values.get("score"), band=values.get("band"))
+            print_line(f"  {item['record']}: {shown}")
+    if (left := len(report.planned) - PLANNED_SHOWN) > 0:
+        print_line("  " + say("… and {count} more (all of them with --json)", count=f"{left:,}"))

@@ -20,6 +20,15 @@ from sync.state.revisions import HEAD, migrate
 __all__ = ["HEAD", "State", "open_state", "readable_by_others"]
 
 BUSY_TIMEOUT_MS = 30_000
+"""How long a writer waits for another one's transaction before it is told."""
+
+_PATIENCE = (
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{LIFE_SECONDS:.0f}s', true), "
+    f"set_config('lock_timeout', '{BUSY_TIMEOUT_MS}ms', true)"
+)
+"""The bounds of one writing transaction of PostgreSQL. A process that stands still in the middle of one would keep its locks for
+as long as it does, and nobody could take over: the server ends it after a lease's life.
+"""
 
 
 class State:
@@ -156,13 +165,6 @@ class State:
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-_PATIENCE = (
-    "SELECT set_config('idle_in_transaction_session_timeout', '60s', true), set_config('lock_timeout', '30s', true)"
-)
-"""PostgreSQL's bounds for one writing transaction. A process that stands still in the middle of one would keep its locks for as
-long as it does, and nobody could take over: the server ends it after a lease's life. Who waits is told before that."""
 
 
 def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> State:

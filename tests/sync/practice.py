@@ -195,3 +195,13 @@ def find_admin_token(credentials: Mapping[str, Any]) -> str:
 def people_by_record(practice: Practice) -> dict[str, int]:
     rows = practice.rows(t.record, t.record.c.person_id.is_not(None))
     return {f"{row['system']}/{row['kind']}/{row['id']}": row["person_id"] for row in rows}
+
+
+@contextmanager
+def synced(folder: Path, *, people: int, stage: str) -> Iterator[Practice]:
+    """An installation that is set up and has synced once."""
+    with Sandbox(seed=5, people=people, limits=False, now_ms=MORNING_MS) as box:
+        made = Practice(box, folder, stage=stage)
+        made.setup()
+        made.sync()
+        yield made

@@ -7,12 +7,11 @@ from types import ModuleType
 import pytest
 
 from core.errors import CannotStart, Unexpected
-from sandbox import Sandbox
 from sync.answers import readable
 from sync.cli.doctor import run_doctor
 from sync.cli.pausing import run_resume
 from sync.cli.setup import run_setup
-from tests.sync.practice import MORNING_MS, Practice, control
+from tests.sync.practice import Practice, control, synced
 
 
 def module(name: str, body: str) -> ModuleType:
@@ -41,10 +40,7 @@ def test_what_is_wrong_elsewhere_in_the_program_stays_what_it_is() -> None:
 
 @pytest.fixture(scope="module")
 def practice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
-    with Sandbox(seed=5, people=12, limits=False, now_ms=MORNING_MS) as box:
-        made = Practice(box, tmp_path_factory.mktemp("answers"), stage="fields")
-        made.setup()
-        made.sync()
+    with synced(tmp_path_factory.mktemp("answers"), people=12, stage="fields") as made:
         yield made
 
 

@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Sandbox
 from sync.cli.pausing import run_resume
 from sync.state import schema as t
 from sync.state.calls_made import calls_since
-from tests.sync.practice import MORNING_MS, Practice, control
+from tests.sync.practice import Practice, control, synced
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
     """Set up and synced once; each test works on a copy of the state, and gives the CRMs back as they were."""
-    with Sandbox(seed=5, people=20, limits=False, now_ms=MORNING_MS) as box:
-        made = Practice(box, tmp_path_factory.mktemp("prepared"), stage="fields")
-        made.setup()
-        made.sync()
+    with synced(tmp_path_factory.mktemp("prepared"), people=20, stage="fields") as made:
         yield made
 
 

@@ -285,7 +285,7 @@ def test_who_stands_still_in_the_middle_of_a_commit_does_not_hold_the_others_for
     postgresql: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL ends it; on SQLite the others are told that the database is locked, after a while."""
-    short = sync.state._PATIENCE.replace("60s", "300ms").replace("30s", "5s")
+    short = sync.state._PATIENCE.replace("60s", "300ms")
     monkeypatch.setattr(sync.state, "_PATIENCE", short)
     with postgresql.make() as url, closing(open_state(url)) as still, closing(open_state(url)) as other:
         keep(still, "x", 1)
