@@ -25,9 +25,6 @@ SWEEP_EVERY_MS = 24 * 3_600_000
 ABOUT = 100
 """So many people's belongings are asked for at a time, at most."""
 
-FORGOTTEN = "forgotten people"
-"""The place under which rows of people whom `mikomi forget` erased are counted as left out: nobody need do anything."""
-
 EMPTY_PAGES = 50
 """After so many pages without a fact their cursors are stored; else they wait for the next page that has some."""
 
@@ -136,8 +133,7 @@ def _store(
         _owe_about(connection, connector.name, older)
         upsert(connection, t.cursor, list(places.values()))
     connector.problems.update(stored.problems)
-    if stored.refused:
-        connector.problems[FORGOTTEN] += stored.refused
+    report.forgotten += stored.refused
     report.rows_read += stored.read
     report.rows_changed += stored.changed
     for kind, count in stored.by_kind.items():

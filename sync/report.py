@@ -18,6 +18,7 @@ class SystemReport:
         paused: why the connection is not called, as `sync.state.pause.Pause`; `paused_until` is its end in local time.
         guarded: a guard stopped what it told; nothing is written to it in this run.
         lost: fields, of ours or of the mapping, that were there and no longer are; the run goes on without them.
+        forgotten: rows of people whom `mikomi forget` erased: turned away, and nobody need do anything.
         doubled: second tasks of one hand-over that were found: the bounds of the quarantine were broken.
 
     """
@@ -35,6 +36,7 @@ class SystemReport:
     postponed: int = 0
     dead: int = 0
     doubled: int = 0
+    forgotten: int = 0
     problems: list[str] = field(default_factory=list)
     error: str | None = None
     hint: str | None = None

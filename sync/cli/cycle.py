@@ -7,7 +7,6 @@ from sync.app import App
 from sync.cli.output import ConsoleProgress, print_finding, print_json, print_line, print_table
 from sync.cli.pausing import describe_pause
 from sync.cycle import Cycle
-from sync.extract import FORGOTTEN
 from sync.log import logging_to
 from sync.progress import Silent
 from sync.report import RunReport, SystemReport
@@ -128,7 +127,13 @@ def _show_findings(name: str, system: SystemReport, say: Say) -> None:
         )
         print_finding("error", name, told, "mikomi log --action double; mikomi log --action remove-double")
     for problem in system.problems:
-        print_finding("info" if problem.startswith(FORGOTTEN) else "warning", name, problem)
+        print_finding("warning", name, problem)
+    if system.forgotten:
+        told = say(
+            "{count} {count:row|rows} of forgotten people {count:was|were} turned away, as it should be",
+            count=system.forgotten,
+        )
+        print_finding("info", name, told)
 
 
 def _show_counts(report: RunReport, say: Say) -> None:

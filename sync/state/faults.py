@@ -14,15 +14,18 @@ AWAY = (OperationalError, InterfaceError, InternalError)
 """The database went away, or takes nothing now: a server that was demoted refuses every writing transaction."""
 
 FREE_AND_REPEAT = "free space or start the database again, then repeat the command: nothing is half-done"
-_READ_ONLY = "25006"
+_HINTS = {
+    "25006": "name the server that takes writes in `state:` (or MIKOMI_STATE), or wait for the failover: nothing is half-done",
+    "55P03": "another process stands in the middle of a commit: repeat the command in a minute, and look for one that is stopped",
+    "25P03": "this process stood still in the middle of a commit: repeat the command; nothing is half-done",
+}
+"""By SQLSTATE: a server that takes no writes, a lock that was not got in time, a transaction that the server ended."""
 _TABLE = re.compile(r'\b(?:INSERT INTO|UPDATE|DELETE FROM|FROM)\s+"?(\w+)"?')
 
 
 def unavailable(error: DBAPIError) -> StateUnavailable:
     """Of one of `AWAY`."""
-    hint = FREE_AND_REPEAT
-    if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
-        hint = "name the server that takes writes in `state:` (or MIKOMI_STATE), or wait for the failover: nothing is half-done"
+    hint = _HINTS.get(getattr(error.orig, "sqlstate", None) or "", FREE_AND_REPEAT)
     return StateUnavailable(f"the state database cannot be used now: {error.orig}", hint=hint)
 
 

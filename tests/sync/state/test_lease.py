@@ -293,3 +293,17 @@ def test_who_stands_still_in_the_middle_of_a_commit_does_not_hold_the_others_for
             keep_in(connection, "x", 2)
             keep(other, "x", 3)  # waits for the row until the server has ended the one before
         assert get_kept(other, "x") == 3
+
+
+def test_who_waits_for_one_that_stands_still_in_a_commit_is_told(
+    postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync.state, "_PATIENCE", sync.state._PATIENCE.replace("30000ms", "300ms"))
+    with postgresql.make() as url, closing(open_state(url)) as still, closing(open_state(url)) as other:
+        keep(still, "x", 1)
+        with still.begin() as connection:
+            keep_in(connection, "x", 2)
+            with pytest.raises(StateUnavailable) as caught:
+                keep(other, "x", 3)
+        assert "in the middle of a commit" in caught.value.hint
+        assert get_kept(other, "x") == 2
