@@ -149,6 +149,12 @@ class Gone(Rejected):
 class Unexpected(ConnectorError):
     """An answer outside the API's own contract."""
 
+    def __init__(self, message: str, *, system: str = "", hint: str = "") -> None:
+        hint = hint or (
+            "see the CRM's status page, and whether a proxy answers in its place; if it lasts, please report this line"
+        )
+        super().__init__(message, system=system, hint=hint)
+
 
 class CannotStart(MikomiError):
     """A run that could not begin; nothing was read or written."""

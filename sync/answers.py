@@ -29,11 +29,7 @@ def readable(system: str) -> Iterator[None]:
             raise
         where = f"{type(error).__name__} ({places(error.__traceback__)})"
         _log.error("answer not readable", connection=system, cause=type(error).__name__, exc_info=error)
-        raise Unexpected(
-            f"an answer has another shape than the one documented: {where}",
-            system=system,
-            hint="see the CRM's status page, and whether a proxy answers in its place; if it lasts, please report this line",
-        ) from error
+        raise Unexpected(f"an answer has another shape than the one documented: {where}", system=system) from error
 
 
 def _is_connectors(trace: TracebackType | None) -> bool:
