@@ -149,7 +149,12 @@ class Call:
 
 def answer(status: int, document: Any, headers: dict[str, str] | None = None) -> Response:
     """A JSON answer. Figures and texts only: encoded without a second pass over strings."""
-    return Response(status, dump(document).encode("utf-8", "surrogatepass"), headers or {})
+    return encoded(status, dump(document), headers)
+
+
+def encoded(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    """An answer that is JSON already."""
+    return Response(status, text.encode("utf-8", "surrogatepass"), headers or {})
 
 
 def batch_answer(
