@@ -28,6 +28,7 @@ from sqlalchemy import Connection, Select, Text, delete, select, text, type_coer
 from core.errors import StateError
 from core.records import Millis
 from sync.state import schema as t
+from sync.state.kept import get_kept_in
 from sync.state.rows import chunks, upsert
 
 OURSELVES = "mikomi"
@@ -372,7 +373,7 @@ def _newest(connection: Connection) -> Link:
 
 
 def _kept(connection: Connection, name: str) -> Link | None:
-    value = connection.execute(select(t.setting.c.value).where(t.setting.c.name == name)).scalar()
+    value = get_kept_in(connection, name)
     return None if value is None else Link(value["seq"], value["hash"])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL, make_url
 
 from core.rulebook import Rulebook, scoring_digest, text_digest
@@ -18,8 +18,7 @@ from sync import audit
 from sync.audit import Note
 from sync.settings import Settings
 from sync.state import State
-from sync.state import schema as t
-from sync.state.kept import keep_in
+from sync.state.kept import get_kept_in, keep_in
 
 CONFIG, RULEBOOK, STAGE = "config", "rulebook", "stage"
 
@@ -35,7 +34,7 @@ _HANDOVER = frozenset({"handover", "surge"})
 def note_changes(state: State, settings: Settings, rulebook: Rulebook) -> None:
     """Note what differs from the last run, if anything; costs one read where nothing does."""
     seen = {"settings": flatten_settings(settings), "rulebook": describe_rulebook(rulebook)}
-    with state.read() as connection:
+    with state.outside() as connection:
         if _kept(connection) == seen:
             return
     with state.begin() as connection:
@@ -47,7 +46,7 @@ def note_changes(state: State, settings: Settings, rulebook: Rulebook) -> None:
 
 
 def _kept(connection: Connection) -> Any:
-    return connection.execute(select(t.setting.c.value).where(t.setting.c.name == _SEEN)).scalar()
+    return get_kept_in(connection, _SEEN)
 
 
 def flatten_settings(settings: Settings) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _everybody(state: State) -> Iterator[int]:
     """All people, in slices so that memory stays flat."""
     last = 0
     while True:
-        with state.read() as connection:
+        with state.outside() as connection:
             person = t.person.c.person_id
             found = (
                 connection.execute(select(person).where(person > last).order_by(person).limit(10_000)).scalars().all()

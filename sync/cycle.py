@@ -240,7 +240,7 @@ class Cycle:
 
     def _end(self, report: RunReport) -> None:
         """What the run leaves for the next one: connections that work, guards that have nothing to stop any more."""
-        with self._state.read() as connection:
+        with self._state.outside() as connection:
             report.people = connection.execute(select(func.count()).select_from(t.person)).scalar_one()
         alive = [name for name, _ in self._alive(report)]
         for name in alive:
@@ -266,7 +266,7 @@ class Cycle:
         return None if newest is None else newest // 1000 * 1000 + 999
 
     def _touched_people(self) -> list[int]:
-        with self._state.read() as connection:
+        with self._state.outside() as connection:
             return list(connection.execute(select(t.person.c.person_id).where(t.person.c.dirty)).scalars())
 
     @contextmanager
@@ -350,7 +350,7 @@ def _require_same_days(state: State, zone: str) -> None:
 
 def _require_known_systems(state: State, connectors: Mapping[str, Connector]) -> None:
     """A connection that was renamed or taken away still has its people here: nobody guesses what is meant."""
-    with state.read() as connection:
+    with state.outside() as connection:
         found = set(connection.execute(select(t.cursor.c.system).distinct()).scalars())
     if lost := sorted(found - set(connectors)):
         raise CannotStart(

@@ -104,13 +104,13 @@ def deliver(
         if fault is not None:
             raise fault
     finally:
-        with state.read() as connection:
+        with state.outside() as connection:
             report.dead = deadletters.count_dead(connection, connector.name)
 
 
 def _drain(sending: Sending, effect: str, progress: Progress) -> None:
     state, connector, due = sending.state, sending.connector, sending.clock()
-    with state.read() as connection:
+    with state.outside() as connection:
         total = outbox.pending(connection, connector.name, effect, now=due)
     if not total:
         return

@@ -227,7 +227,7 @@ def known_refs(state: State, system: str) -> Iterator[RecordRef]:
             else:
                 after = (kind_column > last[0]) | ((kind_column == last[0]) & (table.c.id > last[1]))
                 statement = statement.where(after).order_by(kind_column, table.c.id)
-            with state.read() as connection:
+            with state.outside() as connection:
                 rows = connection.execute(statement).all()
             if not rows:
                 break

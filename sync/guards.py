@@ -127,7 +127,7 @@ class Guarding:
             return
         known = {} if known is None else known
         if kind not in known:
-            with self.state.read() as connection:
+            with self.state.outside() as connection:
                 known[kind] = _count_live(connection, system, kind)
         if gone * 100 <= limits.emptied * known[kind] or self._is_first_day():
             return
@@ -256,7 +256,7 @@ class Guarding:
         """
         limits, say = self.settings.guards, speaker(self.settings.language)
         for system in systems:
-            with self.state.read() as connection:
+            with self.state.outside() as connection:
                 owed = outbox.pending(connection, system, outbox.FIELDS, now=self.now)
             delivered = get_kept(self.state, f"delivered {system}") if owed > limits.least else None
             if delivered is None or delivered != self.basis or self._is_first_day():
@@ -285,7 +285,7 @@ class Guarding:
         """The run came to its end and nothing stopped it. `delivered`: connections that were written to without a fault."""
         settled = ["rulebook", "offered"]
         for system in delivered:
-            with self.state.read() as connection:
+            with self.state.outside() as connection:
                 owed = outbox.pending(connection, system, outbox.FIELDS, now=self.now)
             if not owed:
                 settled.append(f"written {system}")
@@ -342,14 +342,14 @@ class Guarding:
             raise GuardStop(name, message, hint=stop.hint)
 
     def _settle(self, keys: Iterable[str]) -> None:
-        with self.state.read() as connection:
+        with self.state.outside() as connection:
             standing = set(load_stops(connection)) & set(keys)
         if standing:
             with self.state.begin() as connection:
                 drop_stops(connection, standing)
 
     def _standing(self, key: str) -> Stop | None:
-        with self.state.read() as connection:
+        with self.state.outside() as connection:
             return load_stops(connection).get(key)
 
     def _is_allowed(self, stop: Stop) -> bool:
@@ -357,7 +357,7 @@ class Guarding:
 
     def _is_first_day(self, connection: Connection | None = None) -> bool:
         if connection is None:
-            with self.state.read() as own:
+            with self.state.outside() as own:
                 return self._is_first_day(own)
         began = connection.execute(select(func.min(t.run.c.started_at))).scalar()
         return began is None or abs(self.now - int(began)) < DAY_MS
@@ -415,7 +415,7 @@ def _band_moves(state: State, engine: ScoreEngine, as_of: Millis) -> tuple[Count
 
 def _entered_lately(state: State, now: Millis) -> int:
     """How many people came into band A in the runs of the last day; what a dry run showed has not happened."""
-    with state.read() as connection:
+    with state.outside() as connection:
         reports = connection.execute(select(t.run.c.report).where(t.run.c.started_at >= now - DAY_MS)).scalars()
         return sum(
             int(count)

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
-
 from core.errors import AlreadyRunning, Interrupted, LeaseLost, MikomiError, StateError
 from core.records import Millis
 from sync import audit
@@ -18,8 +16,7 @@ from sync.log import get_log
 from sync.redaction import redact
 from sync.report import RunReport
 from sync.state import State
-from sync.state import schema as t
-from sync.state.kept import keep_in
+from sync.state.kept import get_kept_in, keep_in
 
 _log = get_log(__name__)
 _STANDING = "standing"
@@ -81,8 +78,8 @@ def _troubles(report: RunReport) -> list[Trouble]:
 def _settle(state: State, report: RunReport, troubles: list[Trouble]) -> None:
     """Compare with what was known, say what is new, keep what is so."""
     now = report.finished_at or report.started_at
-    with state.read() as connection:
-        known = connection.execute(select(t.setting.c.value).where(t.setting.c.name == _STANDING)).scalar() or {}
+    with state.outside() as connection:
+        known = get_kept_in(connection, _STANDING) or {}
     standing = {trouble.subject: _standing(trouble, known.get(trouble.subject), now) for trouble in troubles}
     touched = {f"{kind} {name}" for name in report.systems for kind in ("connection", "refusals", "problems")} | {_RUN}
     ended = {subject: was for subject, was in known.items() if subject in touched and subject not in standing}

@@ -38,7 +38,7 @@ HOUR_MS = 60 * 60_000
 
 def apply_pauses(state: State, settings: Settings, report: RunReport, now: Millis) -> None:
     """Lift the pauses that are over; mark the connections of the others in the report, so that nothing calls them."""
-    with state.read() as connection:
+    with state.outside() as connection:
         found = standing(connection)
     if not found:
         return
@@ -143,7 +143,7 @@ def note_failure(
 
 def note_success(state: State, settings: Settings, report: RunReport, name: str, now: Millis) -> None:
     """A run in which nothing of this connection failed for good: forget its failed runs, unless half of its calls failed."""
-    with state.read() as connection:
+    with state.outside() as connection:
         went = health(connection, name, now)
     broken = get_kept(state, breaker_name(name))
     if went.calls >= ENOUGH_CALLS and went.failed * 2 >= went.calls:

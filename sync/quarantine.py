@@ -30,7 +30,7 @@ def look_for_tasks(sending: Sending) -> None:
 
     """
     state, connector = sending.state, sending.connector
-    with state.read() as connection:
+    with state.outside() as connection:
         entries = outbox.unresolved(connection, connector.name)
     for part in chunks(entries, LOOKED_FOR_AT_ONCE):
         asked_at = sending.clock()

@@ -30,7 +30,7 @@ BATCH = 500
 
 def resolve_touched(state: State, settings: Settings, report: RunReport, progress: Progress) -> None:
     """Resolve everything that was touched since the last time."""
-    with state.read() as connection:
+    with state.outside() as connection:
         total = connection.execute(select(func.count()).select_from(t.touched)).scalar_one()
     if not total:
         return

@@ -152,7 +152,7 @@ def _purge_companies_and_deals(state: State, before: Millis) -> tuple[int, int]:
         (t.account, "account", t.account.c.fingerprint != ERASED, erase_accounts),
         (t.deal, "deal", t.deal.c.name.is_not(None) | t.deal.c.loss_reason.is_not(None), erase_deals),
     ):
-        with state.read() as connection:
+        with state.outside() as connection:
             gone = (table.c.deleted_at.is_not(None), table.c.deleted_at <= before, texts)
             refs = [
                 RecordRef(system, kind, id)

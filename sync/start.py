@@ -144,6 +144,6 @@ def refill(state: State, name: str) -> None:
 
 
 def _was_written(state: State, name: str) -> bool:
-    with state.read() as connection:
+    with state.outside() as connection:
         found = select(t.acknowledged.c.id).where(t.acknowledged.c.system == name).limit(1)
         return connection.execute(found).first() is not None

@@ -187,7 +187,7 @@ class DatabaseTokens:
 
     def load(self, name: str) -> StoredToken | Sealed | None:
         own = (t.credential.c.system == name, t.credential.c.name == _NAME)
-        with self._state.read() as connection:
+        with self._state.outside() as connection:
             row = connection.execute(select(t.credential.c.secret, t.credential.c.version).where(*own)).one_or_none()
         return None if row is None else self._unseal(name, row.secret, row.version)
 

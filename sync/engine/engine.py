@@ -109,7 +109,7 @@ class ScoreEngine:
         from sync.engine.warm import warm_session
 
         sql = compiled(self._rulebook)
-        with self._state.read() as connection:
+        with self._state.outside() as connection:
             ids = connection.execute(select(t.person.c.person_id)).scalars().all()
         with warm_session(sql) as session:
             self._load_some(session, ids, moments)

@@ -58,7 +58,7 @@ def cut_slices(state: State, size: int = SLICE) -> Iterator[Slice]:
 
 
 def count_rows(state: State, table: Table) -> int:
-    with state.read() as connection:
+    with state.outside() as connection:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 

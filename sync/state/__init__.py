@@ -1,5 +1,6 @@
 """The state database: opened with migrate-or-refuse, one writer at a time, short transactions only."""
 
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine.interfaces import IsolationLevel
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DisconnectionError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from core.errors import StateError
@@ -29,6 +38,9 @@ _PATIENCE = (
 """The bounds of one writing transaction of PostgreSQL. A process that stands still in the middle of one would keep its locks for
 as long as it does, and nobody could take over: the server ends it after a lease's life.
 """
+
+_CONNECT = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""A server that vanished is noticed within a minute, also by a connection that rests: `_require_open` sees it then."""
 
 
 class State:
@@ -59,7 +71,7 @@ class State:
             StateError: it does not take a value; nothing was written.
 
         """
-        with self._connected(self.engine) as connection:
+        with self._connected() as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # writers queue here instead of failing half-way
             else:
@@ -81,21 +93,18 @@ class State:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A read-only look; sees one consistent snapshot."""
-        engine = self.engine if self._sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
-        with self._connected(engine) as connection:
+        """A read-only look; several statements see one consistent snapshot."""
+        with self._connected("REPEATABLE READ") as connection:
             if self._sqlite:
                 connection.exec_driver_sql("BEGIN")
-            try:
-                yield connection
-            finally:
-                connection.rollback()
+            yield connection  # closing it rolls back
 
     @contextmanager
     def outside(self) -> Iterator[Connection]:
-        """A connection outside any transaction: for what a database does as a whole (VACUUM)."""
-        engine = self.engine if self._sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with self._connected(engine) as connection:
+        """A connection outside any transaction: for a single question (a server is asked once, where a transaction would take
+        three ways), and for what a database does as a whole (VACUUM).
+        """
+        with self._connected("AUTOCOMMIT") as connection:
             yield connection
 
     @contextmanager
@@ -140,9 +149,12 @@ class State:
             yield aside
 
     @contextmanager
-    def _connected(self, engine: Engine) -> Iterator[Connection]:
+    def _connected(self, isolation: IsolationLevel | None = None) -> Iterator[Connection]:
+        """A connection of the pool; SQLite has one level only."""
         try:
-            with self._gate.ours(), self._translated(), engine.connect() as connection:
+            with self._gate.ours(), self._translated(), self.engine.connect() as connection:
+                if isolation is not None and not self._sqlite:
+                    connection.execution_options(isolation_level=isolation)
                 yield connection
         finally:
             if self._fence is None:
@@ -224,7 +236,9 @@ def _engine(url: str) -> Engine:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        engine = create_engine(parsed, hide_parameters=True, connect_args=_CONNECT)
+        event.listen(engine, "checkout", _require_open)
+        return engine
     if parsed.get_backend_name() != "sqlite":
         raise ArgumentError(f"{parsed.get_backend_name()} is not supported; use sqlite or postgresql")
     memory = parsed.database in (None, "", ":memory:")
@@ -248,6 +262,16 @@ def _engine(url: str) -> Engine:
         cursor.close()
 
     return engine
+
+
+def _require_open(connection: Any, _record: Any, _fairy: Any) -> None:
+    """Whether a connection that rested still stands, without a question to the server: one that goes away says so or hangs up,
+    and either can be read. The pool opens another one then.
+    """
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        raise DisconnectionError
 
 
 def _keep_private(path: Path) -> None:

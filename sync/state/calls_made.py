@@ -156,12 +156,10 @@ class StateLedger:
     def _take_back(self, connection: Connection, hour: int) -> None:
         """Calls that were counted by a clock that stood ahead were made by now; when is not known: they count from now on."""
         ahead = (t.calls_made.c.system == self._system, t.calls_made.c.hour > hour)
-        calls = int(
-            connection.execute(select(func.coalesce(func.sum(t.calls_made.c.calls), 0)).where(*ahead)).scalar_one()
-        )
-        if calls:
-            self._add(connection, hour, calls=calls)
-        connection.execute(delete(t.calls_made).where(*ahead))
+        rows, calls = connection.execute(select(func.count(), func.sum(t.calls_made.c.calls)).where(*ahead)).one()
+        if rows:
+            self._add(connection, hour, calls=int(calls))
+            connection.execute(delete(t.calls_made).where(*ahead))
 
     def _add(self, connection: Connection, hour: int, *, calls: int = 0, failed: int = 0) -> None:
         row = t.calls_made.c

@@ -2,22 +2,24 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from sync.state import State
 from sync.state import schema as t
 from sync.state.rows import upsert
 
+_VALUE = select(t.setting.c.value).where(t.setting.c.name == bindparam("name"))
+
 
 def get_kept(state: State, name: str) -> Any:
     """The kept value, or None."""
-    with state.read() as connection:
-        return connection.execute(select(t.setting.c.value).where(t.setting.c.name == name)).scalar()
+    with state.outside() as connection:
+        return get_kept_in(connection, name)
 
 
 def get_kept_in(connection: Connection, name: str) -> Any:
     """The kept value as a transaction sees it, or None."""
-    return connection.execute(select(t.setting.c.value).where(t.setting.c.name == name)).scalar()
+    return connection.execute(_VALUE, {"name": name}).scalar()
 
 
 def keep(state: State, name: str, value: Any) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Update, select, update
+from sqlalchemy import Connection, Update, bindparam, select, update
 
 from connectors.calls import seconds_since_start
 from core.errors import AlreadyRunning, LeaseLost, StateError
@@ -37,6 +37,9 @@ BEAT_SECONDS = 5.0
 """How often a holder beats: also how long a second instance looks before it believes that the first one lives."""
 
 _POLL_SECONDS = 0.1
+
+_HOLDER = select(t.lease.c.token, t.lease.c.holder).where(t.lease.c.name == bindparam("name"))
+_HELD = _HOLDER.with_for_update(read=True)  # SQLite has one writer anyway
 
 
 @dataclass(slots=True)
@@ -61,10 +64,8 @@ class Fence:
             LeaseLost: somebody else holds the lease now.
 
         """
-        row = select(t.lease.c.token, t.lease.c.holder).where(t.lease.c.name == self.name)
-        if connection.dialect.name == "postgresql":
-            row = row.with_for_update(read=True)
-        found = connection.execute(row).one_or_none()
+        holding = _HELD if connection.dialect.name == "postgresql" else _HOLDER
+        found = connection.execute(holding, {"name": self.name}).one_or_none()
         if found is None or found.token != self.token or found.holder is None:
             self.lost = True
             raise LeaseLost(self.name)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, or_, select, update
 
 from core.errors import StateError
 from core.records import DAY_MS, Millis, RecordRef, Value
@@ -470,13 +470,19 @@ def summary(connection: Connection) -> dict[str, dict[str, int]]:
 
 
 def pending(connection: Connection, system: str, effect: str, *, now: Millis) -> int:
-    where = (
-        t.outbox.c.system == system,
-        t.outbox.c.effect == effect,
+    return connection.execute(_PENDING, {"system": system, "effect": effect, "now": now}).scalar_one()
+
+
+_PENDING = (
+    select(func.count())
+    .select_from(t.outbox)
+    .where(
+        t.outbox.c.system == bindparam("system"),
+        t.outbox.c.effect == bindparam("effect"),
         t.outbox.c.state == "new",
-        t.outbox.c.due_at <= now,
+        t.outbox.c.due_at <= bindparam("now"),
     )
-    return connection.execute(select(func.count()).select_from(t.outbox).where(*where)).scalar_one()
+)
 
 
 def _settle(connection: Connection, entry: Entry, among: str | None = None, **values: Any) -> None:

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Table, delete, select
+from sqlalchemy import Connection, Insert, RowMapping, Select, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.records import RecordRef
@@ -20,21 +21,13 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any
     """Insert, or overwrite the given columns of the row with the same primary key."""
     if not rows:
         return
-    keys = [column.name for column in table.primary_key]
-    insert = _insert(connection)(table)
-    changing = {name: insert.excluded[name] for name in rows[0] if name not in keys}
-    statement = (
-        insert.on_conflict_do_update(index_elements=keys, set_=changing)
-        if changing
-        else insert.on_conflict_do_nothing(index_elements=keys)
-    )
-    connection.execute(statement, list(rows))
+    connection.execute(_overwrite(connection.dialect.name, table, tuple(rows[0])), list(rows))
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows whose primary key is not there yet."""
     if rows:
-        connection.execute(_insert(connection)(table).on_conflict_do_nothing(), list(rows))
+        connection.execute(_add(connection.dialect.name, table), list(rows))
 
 
 def chunks(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
@@ -57,11 +50,11 @@ def select_at(
     connection: Connection, table: Table, refs: Iterable[RecordRef], *columns: Any, where: Any = None
 ) -> Iterator[RowMapping]:
     """The rows of `refs` in a table keyed by (system, kind, id): all columns, or the given ones."""
+    statement = _at_place(table, columns)
+    if where is not None:
+        statement = statement.where(where)
     for system, kind, ids in by_place(refs):
-        statement = select(*(columns or (table,))).where(
-            table.c.system == system, table.c.kind == kind, table.c.id.in_(ids)
-        )
-        yield from connection.execute(statement if where is None else statement.where(where)).mappings()
+        yield from connection.execute(statement, {"system": system, "kind": kind, "ids": ids}).mappings()
 
 
 def delete_at(connection: Connection, table: Table, refs: Iterable[RecordRef]) -> None:
@@ -76,5 +69,32 @@ def digest(document: object) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _insert(connection: Connection) -> Any:
-    return sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+# Building a statement takes longer than SQLite takes to carry it out: those that are asked all day are built once.
+
+
+@lru_cache(maxsize=256)
+def _overwrite(dialect: str, table: Table, names: tuple[str, ...]) -> Insert:
+    keys = [column.name for column in table.primary_key]
+    insert = _insert(dialect, table)
+    changing = {name: insert.excluded[name] for name in names if name not in keys}
+    if not changing:
+        return insert.on_conflict_do_nothing(index_elements=keys)
+    return insert.on_conflict_do_update(index_elements=keys, set_=changing)
+
+
+@lru_cache(maxsize=256)
+def _add(dialect: str, table: Table) -> Insert:
+    return _insert(dialect, table).on_conflict_do_nothing()
+
+
+@lru_cache(maxsize=256)
+def _at_place(table: Table, columns: tuple[Any, ...]) -> Select[Any]:
+    return select(*(columns or (table,))).where(
+        table.c.system == bindparam("system"),
+        table.c.kind == bindparam("kind"),
+        table.c.id.in_(bindparam("ids", expanding=True)),
+    )
+
+
+def _insert(dialect: str, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from core.records import Day, Millis
-from sync.state import schema as t
-from sync.state.kept import keep_in
+from sync.state.kept import get_kept_in, keep_in
 
 _NAME = "guard stops"
 
@@ -36,9 +35,7 @@ class Stop:
 
 def load_stops(connection: Connection) -> dict[str, Stop]:
     """All that is stopped or allowed now, by what it concerns (`rulebook`, `offered`, `emptied <system>`, …)."""
-    kept: Mapping[str, Mapping[str, Any]] = (
-        connection.execute(select(t.setting.c.value).where(t.setting.c.name == _NAME)).scalar() or {}
-    )
+    kept: Mapping[str, Mapping[str, Any]] = get_kept_in(connection, _NAME) or {}
     return {key: Stop(**values) for key, values in kept.items()}
 
 

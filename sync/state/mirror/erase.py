@@ -78,7 +78,7 @@ def buried_refs(state: State, system: str) -> Iterator[RecordRef]:
     """Records that were deleted and may still come back from a bin: a sweep tells when they no longer can."""
     row = t.record.c
     gone = (row.system == system, row.deleted_at.is_not(None), NOT_ERASED, row.successor_id.is_(None))
-    with state.read() as connection:
+    with state.outside() as connection:
         found = connection.execute(select(row.kind, row.id).where(*gone)).all()
     return (RecordRef(system, kind, id) for kind, id in found)
 

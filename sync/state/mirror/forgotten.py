@@ -17,6 +17,7 @@ from core.identity import is_role_mailbox
 from core.records import ActivityRow, Change, Deal, DealRole, Fact, Millis, Record, RecordRef, Tombstone
 from sync.state import State, now_ms
 from sync.state import schema as t
+from sync.state.kept import get_kept_in
 from sync.state.mirror.erase import addresses_of, erase_deals, erase_records
 from sync.state.mirror.marks import NOBODY, touch
 from sync.state.rows import chunks, insert_new, select_at
@@ -287,7 +288,10 @@ def _gone_tokens(record: Record) -> list[str]:
 
 
 def _anybody(connection: Connection) -> bool:
-    return connection.execute(select(t.forgotten.c.hash).limit(1)).first() is not None
+    return connection.execute(_ANYBODY).first() is not None
+
+
+_ANYBODY = select(t.forgotten.c.hash).limit(1)
 
 
 def _sealer(connection: Connection) -> Hash:
@@ -302,7 +306,7 @@ def _sealer(connection: Connection) -> Hash:
         return hmac.digest(secret, token.encode("utf-8", "surrogatepass"), "sha256").hex()
 
     check = seal("check")
-    kept = connection.execute(select(t.setting.c.value).where(t.setting.c.name == _CHECK)).scalar()
+    kept = get_kept_in(connection, _CHECK)
     if kept is None:
         insert_new(connection, t.setting, [{"name": _CHECK, "value": check}])
     elif not hmac.compare_digest(str(kept), check):

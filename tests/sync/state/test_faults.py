@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from core.errors import StateError, StateUnavailable
 from sync.state import State, open_state
 from sync.state import schema as t
-from sync.state.kept import get_kept, keep
+from sync.state.kept import get_kept, get_kept_in, keep, keep_in
 from sync.state.rows import insert_new
 from tests.sync.databases import POSTGRESQL, fresh_database
 
@@ -38,6 +38,50 @@ def demote(url: str) -> None:
     name = sql.Identifier(str(make_url(url).database))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+
+
+def end_connections(url: str) -> None:
+    """As a restart does: what was open is told that it ends, and is closed."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        ).fetchall()
+    assert ended
+
+
+def test_a_connection_that_was_ended_while_it_rested_is_opened_anew(url: str, server: State) -> None:
+    keep(server, "before", 1)
+    for _ in range(2):
+        end_connections(url)
+        assert get_kept(server, "before") == 1
+    end_connections(url)
+    keep(server, "after", 2)
+    end_connections(url)
+    with server.read() as connection:
+        assert (get_kept_in(connection, "before"), get_kept_in(connection, "after")) == (1, 2)
+
+
+def test_one_that_is_ended_in_the_middle_is_told(url: str, server: State) -> None:
+    keep(server, "before", 1)
+    with pytest.raises(StateUnavailable), server.begin() as connection:
+        keep_in(connection, "before", 2)
+        end_connections(url)
+        keep_in(connection, "before", 3)
+    assert get_kept(server, "before") == 1
+
+
+def test_a_question_of_its_own_is_no_transaction(server: State) -> None:
+    """One way to the server instead of three."""
+    with server.outside() as connection:
+        alone = connection.exec_driver_sql(
+            "SELECT pg_sleep(0.01), transaction_timestamp() = statement_timestamp()"
+        ).one()
+        after = connection.exec_driver_sql("SELECT transaction_timestamp() = statement_timestamp()").scalar()
+    assert (alone[1], after) == (True, True)
+    with server.read() as connection:
+        connection.exec_driver_sql("SELECT pg_sleep(0.01)")
+        assert not connection.exec_driver_sql("SELECT transaction_timestamp() = statement_timestamp()").scalar()
 
 
 def test_a_server_that_takes_no_writes_is_away_for_now(url: str, server: State) -> None:
