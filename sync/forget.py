@@ -187,9 +187,8 @@ def erase_people(connection: Connection, leaver: Leaver, *, now: Millis) -> None
     delete_at(connection, t.touched, refs)
     drop_unused_companies(connection)
     keep_in(connection, LEFT, value=True)
-    for ref in leaver.written:
-        empty: dict[str, Any] = {"values": dict.fromkeys(CLEARED), "reason_key": ""}
-        want_fields(connection, ref, NOBODY, empty, now=now)
+    empty: dict[str, Any] = {"values": dict.fromkeys(CLEARED), "reason_key": ""}
+    want_fields(connection, dict.fromkeys(leaver.written, (NOBODY, empty)), now=now)
 
 
 def _loosen_deals(connection: Connection, refs: Iterable[RecordRef]) -> None:

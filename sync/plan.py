@@ -124,6 +124,7 @@ def plan_people(connection: Connection, scored: Sequence[Scored], plan: PlanSett
     planned = Planned()
     people = _load(connection, [s.person_id for s in scored])
     rows = []
+    wanted: dict[RecordRef, tuple[int, Mapping[str, Any]]] = {}
     for score in scored:
         person = people.get(score.person_id)
         if person is None:
@@ -136,7 +137,8 @@ def plan_people(connection: Connection, scored: Sequence[Scored], plan: PlanSett
         episodes = _hand_over(connection, score, person, plan, moment, planned)
         if plan.stage != "observe":
             values = field_values(score, person, episodes, row["version"], plan, moment)
-            planned.writes += _owe_fields(connection, score, person, values, plan, moment)
+            wanted |= _wanted_fields(score, person, values, plan, moment)
+    planned.writes += outbox.want_fields(connection, wanted, now=moment.now)
     upsert(connection, t.score, rows)
     # Between two passes of stage `all` a restatement is remembered: only there hand-overs are decided.
     restated = [p for p, person in people.items() if plan.stage != "all" and _is_restated(person, plan)]
@@ -383,15 +385,10 @@ def field_values(
     return values
 
 
-def _owe_fields(
-    connection: Connection,
-    score: Scored,
-    person: _Person,
-    values: Mapping[str, Value],
-    plan: PlanSettings,
-    moment: Moment,
-) -> list[RecordRef]:
-    """Owe every live record of the person what it should show, where the difference is worth a write.
+def _wanted_fields(
+    score: Scored, person: _Person, values: Mapping[str, Value], plan: PlanSettings, moment: Moment
+) -> dict[RecordRef, tuple[int, Mapping[str, Any]]]:
+    """What every live record of the person should show, where the difference is worth a write; see `outbox.want_fields`.
 
     A write to one record takes along all others that show anything else, however little: two records of one person never
     show two scores, or the sync that joins two CRMs would carry the old one over the new one.
@@ -407,12 +404,11 @@ def _owe_fields(
     }
     if wanted - person.owed.keys():
         wanted |= {ref for ref, one in own.items() if _differs(one, person.acknowledged.get(ref), person.owed.get(ref))}
-    owed = []
-    for ref in (ref for ref in own if ref in wanted):
-        payload = {"values": own[ref], "reason_key": score.reason_key}
-        if outbox.want_fields(connection, ref, score.person_id, payload, now=moment.now):
-            owed.append(ref)
-    return owed
+    return {
+        ref: (score.person_id, {"values": one, "reason_key": score.reason_key})
+        for ref, one in own.items()
+        if ref in wanted
+    }
 
 
 def _differs(

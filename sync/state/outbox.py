@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, func, literal_column, or_, select, update
 
 from core.errors import StateError
 from core.records import DAY_MS, Millis, RecordRef, Value
@@ -63,47 +63,57 @@ class Entry:
 
 
 def want_fields(
-    connection: Connection, ref: RecordRef, person_id: int, payload: Mapping[str, Any], *, now: Millis
-) -> bool:
-    """Owe a record these values, replacing what it was owed before; whether anything is new.
+    connection: Connection, wanted: Mapping[RecordRef, tuple[int, Mapping[str, Any]]], *, now: Millis
+) -> list[RecordRef]:
+    """Owe records these values, replacing what they were owed before; those to which anything is new.
 
     They wait while an earlier request for the record may still be carried out: it must not overtake them. Values that the
     CRM refused for good are owed again when they differ, not each time that somebody looks.
-    `payload`: {"values": {field: value}, "reason_key": str}.
+
+    Args:
+        wanted: by record: its person, and {"values": {field: value}, "reason_key": str}.
+
     """
-    where = (t.outbox.c.effect == FIELDS, *_at(ref))
-    before = connection.execute(select(t.outbox).where(*where)).mappings().first()
-    content = digest(payload["values"])
-    held: Millis | None = None
-    if before is not None:
-        held = before["hold_until"]
-        if before["digest"] == content and before["state"] in _OPEN:
-            return False
-        if before["state"] == "dead" and _lasting(before["payload"].get("values", {})) == _lasting(payload["values"]):
-            return False
-    row = {
-        "person_id": person_id,
-        "state": "new",
-        "payload": dict(payload),
-        "digest": content,
-        "attempts": 0,
-        "due_at": max(now, held or now),
-        "code": None,
-        "message": None,
-    }
-    if before is None:
-        connection.execute(
-            t.outbox.insert().values(
-                effect=FIELDS, system=ref.system, kind=ref.kind, id=ref.id, version=1, created_at=now, **row
-            )
-        )
-    else:
-        connection.execute(
-            update(t.outbox)
-            .where(t.outbox.c.outbox_id == before["outbox_id"])
-            .values(version=before["version"] + 1, **row)
-        )
-    return True
+    rows = select_at(connection, t.outbox, wanted, where=_IS_FIELDS)
+    known = {RecordRef(row["system"], row["kind"], row["id"]): row for row in rows}
+    fresh, changed, owed = [], [], []
+    for ref, (person_id, payload) in wanted.items():
+        before, content = known.get(ref), digest(payload["values"])
+        if before is not None and not _is_news(before, content, payload["values"]):
+            continue
+        held = None if before is None else before["hold_until"]
+        row = {
+            "person_id": person_id,
+            "state": "new",
+            "payload": dict(payload),
+            "digest": content,
+            "attempts": 0,
+            "due_at": max(now, held or now),
+            "code": None,
+            "message": None,
+        }
+        if before is None:
+            place = {"effect": FIELDS, "system": ref.system, "kind": ref.kind, "id": ref.id}
+            fresh.append(place | {"version": 1, "created_at": now} | row)
+        else:
+            changed.append({"b_id": before["outbox_id"], "version": before["version"] + 1} | row)
+        owed.append(ref)
+    if fresh:
+        connection.execute(_NEW, fresh)
+    if changed:
+        connection.execute(_REPLACED, changed)
+    return owed
+
+
+def _is_news(before: RowMapping, content: str, values: Mapping[str, Any]) -> bool:
+    if before["digest"] == content and before["state"] in _OPEN:
+        return False
+    return before["state"] != "dead" or _lasting(before["payload"].get("values", {})) != _lasting(values)
+
+
+_IS_FIELDS = t.outbox.c.effect == literal_column(f"'{FIELDS}'")  # spelt out, so that their own index is used
+_NEW = t.outbox.insert()
+_REPLACED = update(t.outbox).where(t.outbox.c.outbox_id == bindparam("b_id"))
 
 
 def want_task(
@@ -186,27 +196,36 @@ def claim(
     rows = (
         select(t.outbox)
         .where(box.system == system, box.effect == effect, box.state == "new", box.due_at <= (due or now))
-        .order_by(box.outbox_id)
+        .order_by(box.due_at, box.outbox_id)  # as their index has them: the first ones cost no more where many wait
         .limit(limit)
     )
     if connection.dialect.name == "postgresql":
         rows = rows.with_for_update(skip_locked=True)
-    taken = []
-    for row in connection.execute(rows).mappings().all():
+    found = connection.execute(rows).mappings().all()
+    for row in found:
         if effect == TASK and digest(row["payload"]) != row["digest"]:
             raise StateError(
                 f"task {row['outbox_id']} was changed after it was owed; nothing was sent",
                 hint=f"mikomi dead show {row['outbox_id']}; this is a fault of Mikomi or of its database: please report it",
             )
-        values = {"state": "unknown", "sent_at": now, "attempts": row["attempts"] + 1, "code": None, "message": None}
-        won = connection.execute(
-            update(t.outbox)
-            .where(box.outbox_id == row["outbox_id"], box.state == "new", box.version == row["version"])
-            .values(**values, hold_until=_later(row["hold_until"], now + hold))
-        ).rowcount
-        if won == 1:
-            taken.append(to_entry(row))
-    return taken
+    held = now + hold
+    taking = (
+        update(t.outbox)
+        .where(func.coalesce(box.state, "") == "new")  # no index: SQLite would go through all that is new
+        .values(
+            state="unknown",
+            sent_at=now,
+            attempts=box.attempts + 1,
+            hold_until=case((box.hold_until > held, box.hold_until), else_=held),
+            code=None,
+            message=None,
+        )
+        .returning(box.outbox_id, box.version)
+    )
+    won: set[tuple[int, int]] = set()
+    for part in chunks(row["outbox_id"] for row in found):
+        won |= {(id, version) for id, version in connection.execute(taking.where(box.outbox_id.in_(part)))}
+    return [to_entry(row) for row in found if (row["outbox_id"], row["version"]) in won]
 
 
 def reclaim(
@@ -254,7 +273,7 @@ def release(connection: Connection, entry: Entry, *, now: Millis) -> None:
     values: dict[str, Any] = {"state": "new", "due_at": now, "hold_until": None}
     if entry.code == CANCELLED:
         values = {"state": "cancelled", "done_at": now}
-    _settle(connection, entry, "unknown", **values)
+    _settle(connection, [(entry, values)], among="unknown")
 
 
 def settle_done(
@@ -268,10 +287,11 @@ def settle_done(
 
     `hold_until`: where an earlier attempt at the same got no answer: until when it may still be carried out.
     """
-    acknowledged = []
+    acknowledged, settled = [], []
     for entry, crm_id in entries:
         hold = _later(entry.hold_until, hold_until) if entry.effect == FIELDS else None
-        _settle(connection, entry, state="done", done_at=now, crm_id=crm_id, hold_until=hold, code=None, message=None)
+        done = {"state": "done", "done_at": now, "crm_id": crm_id, "hold_until": hold, "code": None, "message": None}
+        settled.append((entry, done))
         if entry.effect == FIELDS:
             acknowledged.append(
                 {
@@ -284,6 +304,7 @@ def settle_done(
                     "at": now,
                 }
             )
+    _settle(connection, settled)
     upsert(connection, t.acknowledged, acknowledged)
     expect_shown(connection, {entry.ref: entry.payload["values"] for entry, _ in entries if entry.effect == FIELDS})
 
@@ -298,27 +319,16 @@ def settle_later(
     hold_until: Millis | None = None,
 ) -> None:
     """Refused for now: due again at `due_at`. Field values whose outcome is unknown too, with their `hold_until`."""
-    for entry in entries:
-        hold = _later(entry.hold_until, hold_until)
-        _settle(
-            connection,
-            entry,
-            state="new",
-            due_at=due_at,
-            hold_until=hold,
-            code=_said(code, 64),
-            message=_said(message, 500),
-        )
+    later = {"state": "new", "due_at": due_at} | _why(code, message)
+    _settle(connection, [(entry, later | {"hold_until": _later(entry.hold_until, hold_until)}) for entry in entries])
 
 
 def settle_unknown(
     connection: Connection, entries: Iterable[Entry], *, hold_until: Millis, code: str, message: str
 ) -> None:
     """Tasks that may have been made. Until `hold_until` that they are not found says nothing."""
-    for entry in entries:
-        _settle(
-            connection, entry, hold_until=hold_until, code=_said(code, 64) or INTERRUPTED, message=_said(message, 500)
-        )
+    doubt = {"hold_until": hold_until} | _why(_said(code, 64) or INTERRUPTED, message)
+    _settle(connection, [(entry, doubt) for entry in entries])
 
 
 def settle_dead(
@@ -332,10 +342,8 @@ def settle_dead(
     hold_until: Millis | None = None,
 ) -> None:
     """Never will pass (`dead`), or is no longer wanted (`cancelled`); kept with its reason."""
-    hold = _later(entry.hold_until, hold_until)
-    _settle(
-        connection, entry, state=state, done_at=now, hold_until=hold, code=_said(code, 64), message=_said(message, 500)
-    )
+    ended = {"state": state, "done_at": now, "hold_until": _later(entry.hold_until, hold_until)}
+    _settle(connection, [(entry, ended | _why(code, message))])
 
 
 def cancel_tasks(connection: Connection, person_id: int, *, reason: str, now: Millis) -> int:
@@ -453,7 +461,7 @@ def acknowledged(connection: Connection, refs: Iterable[RecordRef]) -> dict[Reco
 def owed(connection: Connection, refs: Iterable[RecordRef]) -> dict[RecordRef, Mapping[str, Value]]:
     """Values on their way to each record and not yet acknowledged."""
     out = t.outbox.c
-    waiting = (out.effect == FIELDS) & out.state.in_(_OPEN)
+    waiting = _IS_FIELDS & out.state.in_(_OPEN)
     rows = select_at(connection, t.outbox, refs, out.system, out.kind, out.id, out.payload, where=waiting)
     return {RecordRef(row["system"], row["kind"], row["id"]): row["payload"]["values"] for row in rows}
 
@@ -485,16 +493,26 @@ _PENDING = (
 )
 
 
-def _settle(connection: Connection, entry: Entry, among: str | None = None, **values: Any) -> None:
-    """Change the row if it still is what was claimed."""
-    where = [t.outbox.c.outbox_id == entry.outbox_id, t.outbox.c.version == entry.version]
-    if among is not None:
-        where.append(t.outbox.c.state == among)
-    connection.execute(update(t.outbox).where(*where).values(**values))
+def _settle(
+    connection: Connection, changes: Sequence[tuple[Entry, Mapping[str, Any]]], *, among: str | None = None
+) -> None:
+    """Change rows that still are what was claimed; the same columns of each."""
+    if changes:
+        rows = [{"b_id": entry.outbox_id, "b_version": entry.version, **values} for entry, values in changes]
+        connection.execute(_CLAIMED if among is None else _CLAIMED.where(t.outbox.c.state == among), rows)
+
+
+_CLAIMED = update(t.outbox).where(
+    t.outbox.c.outbox_id == bindparam("b_id"), t.outbox.c.version == bindparam("b_version")
+)
 
 
 def _later(one: Millis | None, other: Millis | None) -> Millis | None:
     return max((at for at in (one, other) if at is not None), default=None)
+
+
+def _why(code: str, message: str) -> dict[str, str]:
+    return {"code": _said(code, 64), "message": _said(message, 500)}
 
 
 def _said(text: str, length: int) -> str:

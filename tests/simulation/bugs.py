@@ -20,7 +20,7 @@ import sync.state.mirror.graves
 from connectors import WriteResult
 from connectors.hubspot.writing import FieldWriter as HubSpotWriter
 from core.errors import Rejected
-from core.records import Fact, Record
+from core.records import Fact, Record, RecordRef
 from sync.engine import Scored, ScoreEngine
 from sync.sending import Sending
 from sync.state import outbox
@@ -74,10 +74,10 @@ def a_write_is_acknowledged_unsent(patch: pytest.MonkeyPatch) -> None:
 def holds_are_ignored(patch: pytest.MonkeyPatch) -> None:
     want = outbox.want_fields
 
-    def want_at_once(connection: Connection, *args: Any, now: int, **options: Any) -> bool:
-        wanted = want(connection, *args, now=now, **options)
+    def want_at_once(connection: Connection, wanted: Any, *, now: int) -> list[RecordRef]:
+        owed = want(connection, wanted, now=now)
         connection.execute(update(t.outbox).where(t.outbox.c.state == "new").values(due_at=now))
-        return wanted
+        return owed
 
     patch.setattr(outbox, "want_fields", want_at_once)
 

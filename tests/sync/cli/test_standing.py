@@ -85,10 +85,11 @@ def _owe(connection: object, people: list[int]) -> None:
     from sqlalchemy import Connection
 
     assert isinstance(connection, Connection)
-    for place, record in enumerate(("003A", "003B", "003C")):
-        outbox.want_fields(
-            connection, ref("contact", record), people[place], {"values": {"score": place}, "reason_key": ""}, now=NOW
-        )
+    wanted = {
+        ref("contact", record): (people[place], {"values": {"score": place}, "reason_key": ""})
+        for place, record in enumerate(("003A", "003B", "003C"))
+    }
+    assert outbox.want_fields(connection, wanted, now=NOW) == list(wanted)
     outbox.want_task(connection, ref("contact", "003D"), people[3], "mk1-x", {"subject": "s"}, now=NOW)
     taken = outbox.claim(connection, "salesforce", "fields", 2, now=NOW)
     for entry in taken:

@@ -80,7 +80,7 @@ class Rig:
         with self.state.begin() as connection:
             for number, ref in enumerate(self.refs):
                 payload = {"values": {"score": score, "score_version": version}, "reason_key": "r"}
-                outbox.want_fields(connection, ref, number + 1, payload, now=self.now)
+                outbox.want_fields(connection, {ref: (number + 1, payload)}, now=self.now)
 
     def deliver(self, *, bounds: Bounds = BOUNDS, connector: Connector | None = None) -> SystemReport:
         """One delivery; a failing CRM ends it, as it would a run."""

@@ -20,7 +20,7 @@ def bury(state: State, name: str, *, code: str = RULE, message: str = "", task: 
             payload = {"owner_id": "005", "subject": "s", "body": "b", "due": 1, "priority": "high"}
             outbox.want_task(connection, ref, 1, f"mk1-{name}", payload, now=1)
         else:
-            outbox.want_fields(connection, ref, 1, {"values": {"score": 5}, "reason_key": "r"}, now=1)
+            outbox.want_fields(connection, {ref: (1, {"values": {"score": 5}, "reason_key": "r"})}, now=1)
         effect = outbox.TASK if task else outbox.FIELDS
         [entry] = outbox.claim(connection, "salesforce", effect, 10, now=now)
         outbox.settle_dead(connection, entry, state="dead", code=code, message=message, now=now)
@@ -62,10 +62,10 @@ def test_a_dead_row_is_owed_again_only_when_its_content_changes(state: State) ->
     ref = RecordRef("salesforce", "contact", "003A")
     with state.begin() as connection:
         same = {"values": {"score": 5, "scored_at": 99, "score_version": 7}, "reason_key": "r"}
-        assert not outbox.want_fields(connection, ref, 1, same, now=9)
+        assert not outbox.want_fields(connection, {ref: (1, same)}, now=9)
     assert states(state) == {"003A": "dead"}
     with state.begin() as connection:
-        assert outbox.want_fields(connection, ref, 1, {"values": {"score": 6}, "reason_key": "r"}, now=9)
+        assert outbox.want_fields(connection, {ref: (1, {"values": {"score": 6}, "reason_key": "r"})}, now=9)
     assert states(state) == {"003A": "new"}
 
 

@@ -90,9 +90,8 @@ def _own(connection: Any, contact: RecordRef, person: int, mark: str) -> None:
         outbox.want_task(connection, contact, person, key, payload, now=NOW)
     sent = t.outbox.update().where(t.outbox.c.key == f"key-{contact.id}-1")
     connection.execute(sent.values(state="done", done_at=NOW - 40 * DAY_MS, crm_id="00T9", message=mark))
-    outbox.want_fields(
-        connection, contact, person, {"values": {"score": 80, "reasons": mark}, "reason_key": "k"}, now=NOW
-    )
+    shown = {"values": {"score": 80, "reasons": mark}, "reason_key": "k"}
+    outbox.want_fields(connection, {contact: (person, shown)}, now=NOW)
     fields = t.outbox.update().where(t.outbox.c.effect == "fields", t.outbox.c.id == contact.id)
     connection.execute(fields.values(state="done", done_at=NOW))
     at = {"system": contact.system, "kind": contact.kind, "id": contact.id}

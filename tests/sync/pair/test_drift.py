@@ -34,7 +34,7 @@ def show(state: State, number: int, **written: Any) -> None:
 def take(state: State, number: int, **values: Any) -> None:
     """The CRM acknowledges these values."""
     with state.begin() as connection:
-        outbox.want_fields(connection, ref(number), number, {"values": values, "reason_key": "r"}, now=1)
+        outbox.want_fields(connection, {ref(number): (number, {"values": values, "reason_key": "r"})}, now=1)
         (entry,) = outbox.claim(connection, "hubspot", outbox.FIELDS, 1, now=1)
         outbox.settle_done(connection, [(entry, None)], now=2)
 
@@ -188,7 +188,7 @@ def test_what_is_on_its_way_may_have_arrived(state: State) -> None:
     begin(state)
     newer = {**OURS, "score": 90, "scored_at": 2_000_000}
     with state.begin() as connection:
-        outbox.want_fields(connection, ref(1), 1, {"values": newer, "reason_key": "r"}, now=5)
+        outbox.want_fields(connection, {ref(1): (1, {"values": newer, "reason_key": "r"})}, now=5)
         outbox.claim(connection, "hubspot", outbox.FIELDS, 1, now=5)
     show(state, 1, **newer)
     drift = settle_shown(state, now=9)
@@ -228,7 +228,7 @@ def test_what_is_on_its_way_to_another_record_of_the_person_is_ours_too(state: S
     join(state, 1, 2)
     with state.begin() as connection:
         values = {**OURS, "score": 77}
-        outbox.want_fields(connection, ref(2), 1, {"values": values, "reason_key": "r"}, now=5)
+        outbox.want_fields(connection, {ref(2): (1, {"values": values, "reason_key": "r"})}, now=5)
     show(state, 1, **{**OURS, "score": 77})
     drift = settle_shown(state, now=9)
     assert (drift.foreign, drift.repaired) == (0, 1)

@@ -13,7 +13,7 @@ PAYLOAD = {"values": {"score": 80, "band": "A"}, "reason_key": "r"}
 def want(state: State, score: int) -> bool:
     with state.begin() as connection:
         payload = {"values": {"score": score}, "reason_key": "r"}
-        return outbox.want_fields(connection, REF, 1, payload, now=1)
+        return outbox.want_fields(connection, {REF: (1, payload)}, now=1) == [REF]
 
 
 def rows(state: State) -> list[tuple[str, int, object]]:
@@ -32,6 +32,42 @@ def test_the_latest_values_win(state: State) -> None:
     assert want(state, 60)
     assert not want(state, 60)
     assert rows(state) == [("new", 2, {"score": 60})]
+
+
+def test_of_many_records_only_those_with_news_are_owed(state: State) -> None:
+    refs = [RecordRef(system, "contact", f"003{n}") for n in range(4) for system in ("salesforce", "hubspot")]
+
+    def owe(**scores: int) -> list[RecordRef]:
+        wanted = {
+            ref: (n, {"values": {"score": scores[f"_{ref.id[-1]}"]}, "reason_key": "r"}) for n, ref in enumerate(refs)
+        }
+        with state.begin() as connection:
+            return outbox.want_fields(connection, wanted, now=1)
+
+    assert owe(_0=0, _1=1, _2=2, _3=3) == refs
+    with state.begin() as connection:
+        dead, late, *_ = outbox.claim(connection, "salesforce", outbox.FIELDS, 2, now=5)
+        outbox.settle_dead(connection, dead, state="dead", code="RULE", message="", now=5)
+        outbox.settle_later(connection, [late], due_at=6, code="Timeout", message="", hold_until=90)
+    assert owe(_0=0, _1=11, _2=2, _3=33) == [ref for ref in refs if ref.id[-1] in "13"]
+    with state.read() as connection:
+        found = connection.execute(select(t.outbox).order_by(t.outbox.c.outbox_id)).mappings().all()
+    assert [RecordRef(row["system"], row["kind"], row["id"]) for row in found] == refs
+    assert [(row["state"], row["version"], row["due_at"], row["payload"]["values"]["score"]) for row in found] == [
+        ("dead", 1, 1, 0), ("new", 1, 1, 0), ("new", 2, 90, 11), ("new", 2, 1, 11),
+        ("new", 1, 1, 2), ("new", 1, 1, 2), ("new", 2, 1, 33), ("new", 2, 1, 33),
+    ]  # fmt: skip
+    assert owe(_0=10, _1=11, _2=2, _3=33) == refs[:2], "what was refused for good is owed again when it differs"
+
+
+def test_a_claim_keeps_the_longer_hold(state: State) -> None:
+    want(state, 50)
+    for hold, held in ((100, 105), (10, 105), (300, 305)):
+        with state.begin() as connection:
+            [entry] = outbox.claim(connection, "salesforce", outbox.FIELDS, 10, now=5, hold=hold)
+            kept = connection.execute(select(t.outbox.c.hold_until, t.outbox.c.attempts, t.outbox.c.sent_at)).one()
+            assert (kept.hold_until, kept.attempts, kept.sent_at) == (held, entry.attempts + 1, 5)
+            outbox.settle_later(connection, [entry], due_at=5, code="Throttled", message="", hold_until=kept.hold_until)
 
 
 def test_a_claim_is_won_once(state: State) -> None:
