@@ -125,7 +125,7 @@ def _released(state: State, policy: Policy, moment: Moment) -> frozenset[int]:
     """Queued people whose turn has come today."""
     per_owner = policy.initial
     assert isinstance(per_owner, int)
-    with state.outside() as connection:
+    with state.read() as connection:
         queued = (
             select(t.handover.c.person_id, t.score.c.priority, t.record.c.owner_id)
             .join(t.score, t.score.c.person_id == t.handover.c.person_id)

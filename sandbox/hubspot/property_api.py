@@ -1,10 +1,11 @@
 """Handlers for property definitions and groups: `/crm/v3/properties/{type}`."""
 
+import json
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sandbox.hubspot.errors import ApiError, invalid, missing_fields
+from sandbox.hubspot.errors import ApiError, invalid, invalid_json, missing_fields
 from sandbox.hubspot.object_types import TASKS, ObjectType
 from sandbox.hubspot.portal import Call, Portal, answer, batch_answer, encoded
 from sandbox.hubspot.schema import FIELD_TYPES, MAX_UNIQUE, NAME, TYPES_ALLOWED, Property
@@ -14,6 +15,7 @@ from sandbox.server import Response, empty
 
 MOST = 100
 _REQUIRED = ("name", "label", "type", "fieldType", "groupName")
+_TEXTS = (*_REQUIRED, "description", "numberDisplayHint")
 _FITTING = {
     "bool": {"booleancheckbox", "calculation_equation"},
     "date": {"date"},
@@ -45,7 +47,7 @@ def create_property(call: Call) -> Response:
 
 
 def update_property(call: Call) -> Response:
-    kind, body = call.kind, call.body()
+    kind, body = call.kind, _with_texts(call.body())
     prop = _existing(call.portal, kind, call.names["name"])
     if prop.hubspot_defined:
         raise invalid(f"{prop.name} is a HubSpot-defined property; its definition cannot be changed.")
@@ -65,6 +67,19 @@ def update_property(call: Call) -> Response:
     prop = replace(prop, **changes)
     call.portal.schema.put(kind, prop)
     return answer(200, prop.document())
+
+
+def _with_texts(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with its texts as texts: a number or a boolean is read as one, anything larger is refused."""
+    texts = {}
+    for name in _TEXTS:
+        value = body.get(name)
+        if isinstance(value, dict | list):
+            of, token = ("Object", "START_OBJECT") if isinstance(value, dict) else ("Array", "START_ARRAY")
+            raise invalid_json(f"Cannot deserialize value of type `String` from {of} value (token `JsonToken.{token}`)")
+        if value is not None:
+            texts[name] = value if isinstance(value, str) else json.dumps(value)
+    return body | texts
 
 
 def archive_property(call: Call) -> Response:
@@ -104,6 +119,7 @@ def batch_archive(call: Call) -> Response:
 
 def define(portal: Portal, kind: ObjectType, body: dict[str, Any]) -> Property:
     """A new property of the portal's own; 400 for a bad definition, 409 if the name is taken."""
+    body = _with_texts(body)
     absent = [name for name in _REQUIRED if not body.get(name)]
     if absent:
         raise missing_fields(absent)

@@ -168,7 +168,7 @@ def build_field(org: Org, entity: str, name: str, metadata: dict[str, Any]) -> F
         unique=unique,
         case_sensitive=_flag(metadata, "caseSensitive"),
         default=int(_flag(metadata, "defaultValue")) if field_type == "boolean" else None,
-        help=metadata.get("inlineHelpText"),
+        help=str(metadata["inlineHelpText"]) if metadata.get("inlineHelpText") else None,
     )
 
 

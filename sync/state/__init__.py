@@ -39,8 +39,17 @@ _PATIENCE = (
 as long as it does, and nobody could take over: the server ends it after a lease's life.
 """
 
-_CONNECT = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""A server that vanished is noticed within a minute, also by a connection that rests: `_require_open` sees it then."""
+_CONNECT = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""How PostgreSQL is connected to where `state:` does not say otherwise: a server that vanished is noticed within a minute."""
+
+_RESTED_SECONDS = 5.0
+"""After so long a rest a connection of PostgreSQL is tried before it is used."""
 
 
 class State:
@@ -236,8 +245,9 @@ def _engine(url: str) -> Engine:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "postgresql":
-        engine = create_engine(parsed, hide_parameters=True, connect_args=_CONNECT)
-        event.listen(engine, "checkout", _require_open)
+        unsaid = {name: value for name, value in _CONNECT.items() if name not in parsed.query}
+        engine = create_engine(parsed, hide_parameters=True, connect_args=unsaid)
+        _look_before_use(engine)
         return engine
     if parsed.get_backend_name() != "sqlite":
         raise ArgumentError(f"{parsed.get_backend_name()} is not supported; use sqlite or postgresql")
@@ -264,14 +274,33 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _require_open(connection: Any, _record: Any, _fairy: Any) -> None:
-    """Whether a connection that rested still stands, without a question to the server: one that goes away says so or hangs up,
-    and either can be read. The pool opens another one then.
+def _look_before_use(engine: Engine) -> None:
+    """Open a connection anew that died while it rested.
+
+    A server that goes away says so or hangs up, and either can be read without asking it: so short rests cost nothing. After
+    a longer one, or where neither came (its address answers for another one now), it is asked.
     """
-    waiting = select.poll()
-    waiting.register(connection.fileno(), select.POLLIN)
-    if waiting.poll(0):
-        raise DisconnectionError
+
+    @event.listens_for(engine, "checkin")
+    def rest(_connection: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def look(connection: Any, record: Any, _fairy: Any) -> None:
+        since = record.info.get("rests_since")  # none: it was opened just now
+        if since is not None and not _stands(engine, connection, time.monotonic() - since):
+            raise DisconnectionError
+
+
+def _stands(engine: Engine, connection: Any, rested_seconds: float) -> bool:
+    try:
+        waiting = select.poll()
+        waiting.register(connection.fileno(), select.POLLIN)
+        if waiting.poll(0):
+            return False
+        return rested_seconds < _RESTED_SECONDS or engine.dialect.do_ping(connection)
+    except engine.dialect.loaded_dbapi.Error:
+        return False
 
 
 def _keep_private(path: Path) -> None:

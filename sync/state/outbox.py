@@ -196,12 +196,12 @@ def claim(
     rows = (
         select(t.outbox)
         .where(box.system == system, box.effect == effect, box.state == "new", box.due_at <= (due or now))
-        .order_by(box.due_at, box.outbox_id)  # as their index has them: the first ones cost no more where many wait
+        .order_by(box.due_at)  # as their index has them: the first ones cost no more where many wait
         .limit(limit)
     )
     if connection.dialect.name == "postgresql":
         rows = rows.with_for_update(skip_locked=True)
-    found = connection.execute(rows).mappings().all()
+    found = sorted(connection.execute(rows).mappings(), key=lambda row: row["outbox_id"])
     for row in found:
         if effect == TASK and digest(row["payload"]) != row["digest"]:
             raise StateError(

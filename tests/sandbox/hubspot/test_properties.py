@@ -43,6 +43,22 @@ def test_create_read_change_archive(account: Account) -> None:
     assert "mikomi_band" not in asked
 
 
+def test_the_list_shows_each_definition_as_it_is_now(account: Account) -> None:
+    def listed() -> dict[str, Any]:
+        return {one["name"]: one for one in account.get(ROOT).json["results"]}
+
+    made = account.post(ROOT, {**SCORE, "label": 1, "description": True}).json
+    assert (made["label"], made["description"]) == ("1", "true")
+    assert listed()["mikomi_score"] == made == account.get(f"{ROOT}/mikomi_score").json
+    for label in ("点", "Score"):
+        changed = account.call("PATCH", f"{ROOT}/mikomi_score", {"label": label}).json
+        assert listed()["mikomi_score"] == changed
+    refused = account.call("PATCH", f"{ROOT}/mikomi_score", {"label": []})
+    assert (refused.status, "START_ARRAY" in refused.json["message"]) == (400, True)
+    account.call("DELETE", f"{ROOT}/mikomi_score")
+    assert "mikomi_score" not in listed()
+
+
 REFUSED: list[dict[str, Any]] = [
     {**SCORE, "name": "hs_mine"},
     {**SCORE, "name": "Upper"},
@@ -52,6 +68,9 @@ REFUSED: list[dict[str, Any]] = [
     {**BAND, "options": []},
     {name: value for name, value in SCORE.items() if name != "label"},
     {**BAND, "hasUniqueValue": True},
+    {**SCORE, "label": {"ja": "点"}},
+    {**SCORE, "description": ["a", "b"]},
+    {**SCORE, "type": ["number"]},
 ]
 
 

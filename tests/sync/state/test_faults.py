@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ from psycopg import sql
 from sqlalchemy import insert, update
 from sqlalchemy.engine import make_url
 
+import sync.state
 from core.errors import StateError, StateUnavailable
 from sync.state import State, open_state
 from sync.state import schema as t
@@ -60,6 +62,40 @@ def test_a_connection_that_was_ended_while_it_rested_is_opened_anew(url: str, se
     end_connections(url)
     with server.read() as connection:
         assert (get_kept_in(connection, "before"), get_kept_in(connection, "after")) == (1, 2)
+
+
+def test_who_rested_for_long_is_asked_first(server: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that answers for another server now has said nothing to the connections of the one before."""
+    pings: list[bool] = []
+    alive = server.engine.dialect.do_ping
+
+    def ping(connection: Any) -> bool:
+        pings.append(alive(connection))
+        if len(pings) == 2:
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return pings[-1]
+
+    monkeypatch.setattr(server.engine.dialect, "do_ping", ping)
+    keep(server, "x", 1)
+    assert (get_kept(server, "x"), pings) == (1, [])
+    monkeypatch.setattr(sync.state, "_RESTED_SECONDS", 0.0)
+
+    def pid() -> int:
+        with server.outside() as connection:
+            return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+    first, second, third = pid(), pid(), pid()
+    assert (first != second, second == third, pings) == (True, True, [True] * 3)
+
+
+def test_what_the_state_says_of_the_connection_counts(url: str) -> None:
+    state = open_state(f"{url}{'&' if '?' in url else '?'}tcp_user_timeout=1234")
+    with state.outside() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        found = driver.info.get_parameters()
+    state.close()
+    assert (found["tcp_user_timeout"], found["keepalives_idle"]) == ("1234", "30")
 
 
 def test_one_that_is_ended_in_the_middle_is_told(url: str, server: State) -> None:

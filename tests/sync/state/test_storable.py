@@ -90,7 +90,7 @@ def facts(draw: st.DrawFn) -> Fact:
     if kind == "change":
         return Change(who, draw(REF), "title", draw(TEXT), draw(TEXT | st.none()), NOW, words["by"])
     if kind == "owner":
-        return Owner(who, draw(TEXT), draw(TEXT), active=True)
+        return Owner(replace(who, kind="owner"), draw(TEXT), draw(TEXT), active=True)
     return Tombstone(who, draw(STAMP))
 
 
