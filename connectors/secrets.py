@@ -181,10 +181,16 @@ def _read_file(path: Path, place: str) -> SecretStr:
             text = file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise InvalidSettings(f"cannot read {path}: {reason}", place=place, hint="check the path") from error
+        raise InvalidSettings(
+            f"cannot read {path.absolute()}: {reason}",
+            place=place,
+            hint="check the path; one that does not begin with / counts from the folder where the command runs",
+        ) from error
     mode = stat.S_IMODE(status.st_mode)
     if os.name == "posix" and mode & 0o077 and not _is_handed_over(path, status):
-        raise InvalidSettings(f"{path} can be read by others (mode {mode:04o})", place=place, hint=f"chmod 600 {path}")
+        raise InvalidSettings(
+            f"{path} can be read by others (mode {mode:04o})", place=place, hint=f"chmod 600 {path.absolute()}"
+        )
     if not text:
         raise InvalidSettings(f"{path} is empty", place=place, hint="write the secret into the file")
     return SecretStr(text)

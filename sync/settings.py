@@ -267,7 +267,9 @@ def load_settings(path: Path) -> Loaded:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError as error:
-        raise InvalidSettings(f"there is no settings file {path}", hint="mikomi init") from error
+        raise InvalidSettings(
+            f"there is no settings file {path}", hint="mikomi init; if they are elsewhere, --config PATH"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"cannot read {path}: {error}", hint="the settings are one UTF-8 YAML file") from error
     source = read_source(text)

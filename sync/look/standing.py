@@ -41,7 +41,8 @@ class Refusal:
 class ConnectionStanding:
     """One connection. Times are CRM time (UTC ms); `cursors`: stream to the time of its last page.
 
-    `paused`: why it is not called now, as `sync.state.pause.Pause`; `paused_until`: what the last run said of it.
+    `paused`: why it is not called now, as `sync.state.pause.Pause`; `paused_until`: until when the last run left its
+    share of the calls alone, which nobody writes down.
     """
 
     name: str
@@ -248,7 +249,8 @@ def _connections(connection: Connection, vendors: Mapping[str, str]) -> tuple[Co
             outbox=owed.get(name, {}),
             error=said.get(name, {}).get("error"),
             hint=said.get(name, {}).get("hint"),
-            paused_until=said.get(name, {}).get("paused_until"),
+            # of a pause that was written down the state itself knows whether it still is one
+            paused_until=None if said.get(name, {}).get("paused") else said.get(name, {}).get("paused_until"),
             paused=asdict(paused[name]) if name in paused else None,
         )
         for name, vendor in vendors.items()

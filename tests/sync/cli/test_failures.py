@@ -317,13 +317,18 @@ def test_a_nasty_path_of_the_settings_is_one_line(tmp_path: Path) -> None:
     ended = mikomi("doctor", "--config", tmp_path / f"none{NASTY}\n  next: rm.yaml")
     assert ended.code == 2
     assert CONTROLS.search(ended.err) is None
-    assert [line for line in ended.err.splitlines() if line.startswith("  next:")] == ["  next: mikomi init"]
+    assert [line for line in ended.err.splitlines() if line.startswith("  next:")] == [
+        "  next: mikomi init; if they are elsewhere, --config PATH"
+    ]
 
 
 def test_settings_that_are_not_there(tmp_path: Path) -> None:
     ended = mikomi("doctor", "--config", tmp_path / "none.yaml")
     assert ended.code == 2
-    assert ended.err == f"error: there is no settings file {tmp_path / 'none.yaml'}\n  next: mikomi init\n"
+    assert ended.err.splitlines() == [
+        f"error: there is no settings file {tmp_path / 'none.yaml'}",
+        "  next: mikomi init; if they are elsewhere, --config PATH",
+    ]
 
 
 @pytest.mark.parametrize("command", [("status",), ("sample",), ("explain", "somebody")], ids=" ".join)

@@ -9,6 +9,7 @@ from core.records import DAY_MS
 from sync.cli.status import show_standing
 from sync.health import Health, Trouble, read_health
 from sync.look.standing import Standing, read_standing
+from sync.pauses import mark_paused
 from sync.progress import Silent
 from sync.report import RunReport, SystemReport
 from sync.resolve import resolve_touched, vendors_of
@@ -17,6 +18,7 @@ from sync.state import State, outbox
 from sync.state import schema as t
 from sync.state.kept import keep, keep_in
 from sync.state.mirror import store
+from sync.state.pause import Pause, put
 from tests.sync.builders import NOW, a_record, ref
 from tests.sync.cli.rig import check_golden, spoken
 
@@ -129,6 +131,23 @@ def test_counts(busy: State, settings: Settings) -> None:
     assert salesforce.outbox == {"fields dead": 2, "fields new": 1, "task new": 1}
     assert (salesforce.swept_at, salesforce.task_key, salesforce.error) == (NOW - DAY_MS, True, None)
     assert (hubspot.records, hubspot.error, hubspot.cursors) == (1, "the token is not valid", {})
+
+
+def test_of_a_pause_the_state_itself_knows_whether_it_still_is_one(busy: State, settings: Settings) -> None:
+    """The last run was turned away by a pause that somebody has ended since."""
+    pause = Pause("hubspot", "admin", NOW + 1, "because", "mikomi resume hubspot", NOW - 1)
+    report = RunReport("3" * 32, "all", NOW - MINUTE)
+    mark_paused(report, "hubspot", pause, settings.zone)
+    ended = {"started_at": NOW - MINUTE, "finished_at": NOW, "outcome": "ok"}
+    with busy.begin() as connection:
+        connection.execute(t.run.insert().values(run_id="3" * 32, report=report.as_dict(), **ended))
+    _, hubspot = standing_of(busy, settings).connections
+    assert (hubspot.paused, hubspot.paused_until) == (None, None)
+    with busy.begin() as connection:
+        put(connection, pause)
+    _, hubspot = standing_of(busy, settings).connections
+    assert hubspot.paused is not None
+    assert hubspot.paused["cause"] == "admin"
 
 
 def test_as_data_it_is_json(busy: State, settings: Settings) -> None:
