@@ -267,6 +267,19 @@ class Bands(Part):
                 return name
         return "D"
 
+    def short_of(self, total: int, parts: dict[str, int]) -> tuple[BandName, dict[str, int]] | None:
+        """The highest band whose `total` is reached and that is missed all the same, and the parts that fall short with what
+        it asks of them. None where the total alone decides.
+        """
+        reached = self.of(total, parts)
+        for name, band in self.ordered():
+            if name == reached:
+                return None
+            short = {part: points for part, points in band.needs().items() if part != "total" and parts[part] < points}
+            if short and total >= (band.total or 0):
+                return name, short
+        return None
+
 
 class Surge(Part):
     """A rise of `points` inside `window`: what counts as "now in motion"."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.rulebook import Rulebook
 from core.scoring.lines import Line, Reason, as_stored, choose_reasons, from_stored, net_points, reason_key
-from core.scoring.wording import ExplainRow, Explanation, exact_points, explain, reason_texts
+from core.scoring.wording import ExplainRow, Explanation, dimension_name, exact_points, explain, reason_texts
 
 if TYPE_CHECKING:
     from core.scoring.plan import ScoringPlan
@@ -25,6 +25,7 @@ __all__ = [
     "as_stored",
     "choose_reasons",
     "compile_rulebook",
+    "dimension_name",
     "exact_points",
     "explain",
     "from_stored",

@@ -14,6 +14,13 @@ _DIMENSION_NAMES = {
     "ja": {"fit": "属性スコア", "engagement": "行動スコア", "relationship": "関係性スコア", "": "見込み度"},
     "en": {"fit": "Fit", "engagement": "Engagement", "relationship": "Relationship", "": "Score"},
 }
+
+
+def dimension_name(name: str, language: Language) -> str:
+    """`fit`, `engagement` or `relationship` as people call it."""
+    return _DIMENSION_NAMES[language][name]
+
+
 _KIND_NAMES = {
     "ja": {
         "cap": "上限による調整",

@@ -10,7 +10,7 @@ from core.errors import InvalidInput
 from core.handover import Episode, describe_next_step
 from core.records import Millis, to_datetime
 from core.rulebook import Rulebook
-from core.scoring import ExplainRow, reason_texts
+from core.scoring import ExplainRow, dimension_name, reason_texts
 from sync.app import App
 from sync.cli.output import print_json, print_line, print_table
 from sync.look.explain import Explained, explain_people, latest_moment, parse_moment
@@ -89,6 +89,19 @@ def print_explained(explained: Explained, settings: Settings, say: Say, *, past:
     )
     print_line()
     print_line(f"  {head}", "bold")
+    if explained.short_of is not None:
+        band, asks = explained.short_of
+        parts = (
+            say(
+                "{part} {points} or more (here {score})",
+                part=dimension_name(part, language),
+                points=points,
+                score=getattr(scored, part),
+            )
+            for part, points in asks.items()
+        )
+        listed = ("、" if language == "ja" else ", ").join(parts)
+        print_line("  " + say("not band {band}: that asks for {parts}", band=band, parts=listed))
     print_line("  " + say("as of {when}, rulebook {rulebook}", when=when, rulebook=explained.rulebook), "dim")
     print_line()
     print_table(("", "", ""), [_cells(row) for row in explained.explanation.rows], right=(1,))

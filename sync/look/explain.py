@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 from core.errors import InvalidInput, MikomiError
 from core.handover import Episode, NextStep, describe_next_step, next_step
 from core.records import Millis, day_start, local_day, to_datetime, to_day, to_millis
-from core.rulebook import Rulebook, scoring_digest
+from core.rulebook import DIMENSIONS, Rulebook, scoring_digest
 from core.scoring import Explanation, explain
 from sync.engine import Scored, ScoreEngine
 from sync.look.people import KnownPerson
@@ -34,6 +34,7 @@ class Explained:
         stored: (total, band, as_of, digest) of the score the last run kept; None before the first.
         outdated: the rulebook changed since that run.
         read_at: connection to the CRM time of the last page read.
+        short_of: a higher band that the total is enough for, and what it asks of the parts that fall short.
     """
 
     person: KnownPerson
@@ -46,6 +47,7 @@ class Explained:
     outdated: bool
     read_at: Mapping[str, Millis]
     rulebook: str
+    short_of: tuple[str, Mapping[str, int]] | None = None
 
     def as_dict(self, language: str) -> dict[str, Any]:
         """For `--json`: times as ISO with zone, points as integers of 1/1000."""
@@ -64,6 +66,7 @@ class Explained:
             "engagement": scored.engagement,
             "relationship": scored.relationship,
             "band": scored.band,
+            "short_of": None if self.short_of is None else {"band": self.short_of[0], "asks": dict(self.short_of[1])},
             "trend": scored.trend,
             "withheld": scored.withheld,
             "missing": scored.missing,
@@ -117,6 +120,7 @@ def explain_people(
                 outdated=kept is not None and kept[3] != digest,
                 read_at=read_at,
                 rulebook=rulebook.name,
+                short_of=rulebook.bands.short_of(scored.total, {name: getattr(scored, name) for name in DIMENSIONS}),
             )
         )
     return found

@@ -242,9 +242,11 @@ def _migrate(engine: Engine, *, keep_copy: bool) -> None:
 
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
-    if parsed.drivername == "postgresql":
+    if parsed.get_backend_name() in {
+        "postgresql",
+        "postgres",
+    }:  # hosters write the short name; the driver is ours to choose
         parsed = parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() == "postgresql":
         unsaid = {name: value for name, value in _CONNECT.items() if name not in parsed.query}
         engine = create_engine(parsed, hide_parameters=True, connect_args=unsaid)
         _look_before_use(engine)

@@ -124,19 +124,20 @@ def _revive(connection: Connection, chosen: Sequence[ColumnElement[bool]], now: 
     """
     box = t.outbox.c
     where = [*chosen, box.state == "dead", box.digest != ""]  # of an erased person there is nothing left to send
-    people = select(box.person_id).where(*where)
-    connection.execute(update(t.person).where(t.person.c.person_id.in_(people)).values(dirty=True))
+    # What is owed before whom it is owed to, as planning takes them: two that lock in different orders stop each other.
+    people = set(connection.execute(select(box.person_id).where(*where).with_for_update()).scalars())
     said = {"code": INTERRUPTED, "message": "refused after an earlier attempt whose answer was lost"}
     doubtful = update(t.outbox).where(*where, box.effect == TASK, box.hold_until.is_not(None))
     count = connection.execute(doubtful.values(state="unknown", **said)).rowcount
     due = case((box.hold_until > now, box.hold_until), else_=now)
-    return (
-        count + connection.execute(update(t.outbox).where(*where).values(state="new", due_at=due, attempts=0)).rowcount
-    )
+    count += connection.execute(update(t.outbox).where(*where).values(state="new", due_at=due, attempts=0)).rowcount
+    for part in chunks(people):
+        connection.execute(update(t.person).where(t.person.c.person_id.in_(part)).values(dirty=True))
+    return count
 
 
 def drop(connection: Connection, entries: Sequence[Entry], *, reason: str, now: Millis) -> int:
-    """Give these up; how many. They are kept as cancelled, a task's key for ever."""
+    """Give these up; how many. They are kept as cancelled: a task's key for ever, score fields until their content changes."""
     count = 0
     for part in chunks(entry.outbox_id for entry in entries):
         where = (t.outbox.c.outbox_id.in_(part), t.outbox.c.state == "dead")

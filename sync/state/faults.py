@@ -17,9 +17,12 @@ FREE_AND_REPEAT = "free space or start the database again, then repeat the comma
 _HINTS = {
     "25006": "name the server that takes writes in `state:` (or MIKOMI_STATE), or wait for the failover: nothing is half-done",
     "55P03": "another process stands in the middle of a commit: repeat the command in a minute, and look for one that is stopped",
+    "40P01": "another process changed the same rows: repeat the command; nothing is half-done",
+    "57P01": "somebody ended this connection: repeat the command; nothing is half-done",
     "25P03": "this process stood still in the middle of a commit: repeat the command; nothing is half-done",
 }
-"""By SQLSTATE: a server that takes no writes, a lock that was not got in time, a transaction that the server ended."""
+"""By SQLSTATE: a server that takes no writes, a lock that was not got in time, two that waited for each
+other, a connection or a transaction that was ended."""
 _TABLE = re.compile(r'\b(?:INSERT INTO|UPDATE|DELETE FROM|FROM)\s+"?(\w+)"?')
 
 

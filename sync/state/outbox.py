@@ -68,7 +68,7 @@ def want_fields(
     """Owe records these values, replacing what they were owed before; those to which anything is new.
 
     They wait while an earlier request for the record may still be carried out: it must not overtake them. Values that the
-    CRM refused for good are owed again when they differ, not each time that somebody looks.
+    CRM refused for good, or that somebody gave up, are owed again when they differ, not each time that somebody looks.
 
     Args:
         wanted: by record: its person, and {"values": {field: value}, "reason_key": str}.
@@ -108,7 +108,8 @@ def want_fields(
 def _is_news(before: RowMapping, content: str, values: Mapping[str, Any]) -> bool:
     if before["digest"] == content and before["state"] in _OPEN:
         return False
-    return before["state"] != "dead" or _lasting(before["payload"].get("values", {})) != _lasting(values)
+    given_up = before["state"] == "dead" or (before["state"], before["code"]) == ("cancelled", CANCELLED)
+    return not given_up or _lasting(before["payload"].get("values", {})) != _lasting(values)
 
 
 _IS_FIELDS = t.outbox.c.effect == literal_column(f"'{FIELDS}'")  # spelt out, so that their own index is used

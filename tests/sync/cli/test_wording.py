@@ -94,7 +94,9 @@ def test_an_explanation(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_explanation_of_the_past_and_of_somebody_new(language: str) -> None:
-    fresh = explained(language, stored=None, episode=None, outdated=False)
+    fresh = explained(
+        language, stored=None, episode=None, outdated=False, short_of=("A", {"fit": 30, "relationship": 5})
+    )
     with spoken() as out:
         print_explained(explained(language), settings(language), speaker(language), past=True)
         print_explained(fresh, settings(language), speaker(language))

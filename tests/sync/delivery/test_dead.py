@@ -1,7 +1,7 @@
 """Dead letters: one cause for what is one, letters that stay, and a second life when the cause may be gone."""
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from connectors import SetupStep
 from core.records import RecordRef
@@ -55,6 +55,32 @@ def test_the_letters_of_a_cause_stay_while_others_come_and_go(state: State) -> N
     assert len(set(found.values())) == 21
     assert found["one"].startswith(only.letters)
     assert not {"all"} & set(found.values())
+
+
+def test_what_was_given_up_is_owed_again_only_when_its_content_changes(state: State) -> None:
+    bury(state, "003A")
+    ref = RecordRef("salesforce", "contact", "003A")
+    with state.begin() as connection:
+        assert deadletters.drop(connection, deadletters.list_dead(connection), reason="no use", now=8) == 1
+        same = {"values": {"score": 5, "scored_at": 99, "score_version": 7}, "reason_key": "r"}
+        assert not outbox.want_fields(connection, {ref: (1, same)}, now=9)
+    assert states(state) == {"003A": "cancelled"}
+    with state.begin() as connection:
+        assert outbox.want_fields(connection, {ref: (1, {"values": {"score": 6}, "reason_key": "r"})}, now=9)
+    assert states(state) == {"003A": "new"}
+
+
+def test_replay_and_planning_take_their_locks_in_one_order(state: State) -> None:
+    """On a server two that lock in different orders stop each other; SQLite has one writer anyway."""
+    number = bury(state, "003A")
+    locked: list[str] = []
+    event.listen(state.engine, "before_cursor_execute", lambda c, cursor, said, *rest: locked.append(said))
+    with state.begin() as connection:
+        entries = [entry for entry in deadletters.list_dead(connection) if entry.outbox_id == number]
+        locked.clear()
+        assert deadletters.revive(connection, entries, now=9) == 1
+    changes = [said.split()[1].strip('"') for said in locked if said.startswith("UPDATE")]
+    assert changes == ["outbox", "outbox", "person"]
 
 
 def test_a_dead_row_is_owed_again_only_when_its_content_changes(state: State) -> None:
