@@ -84,7 +84,7 @@ def test_a_wrong_variable_is_named_as_the_place(tmp_path: Path, monkeypatch: pyt
 def test_a_missing_file_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="no settings file") as caught:
         load_settings(tmp_path / "mikomi.yaml")
-    assert caught.value.hint == "mikomi init"
+    assert caught.value.hint == "mikomi init; if they are elsewhere, --config PATH"
 
 
 def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
