@@ -169,7 +169,7 @@ def _opened(app: App, asked: Asked) -> Iterator[State]:
         except StateTooNew:
             raise
         except StateError as error:
-            if not app.loaded.state_url.startswith("postgresql"):
+            if not app.loaded.state_url.startswith("postgres"):
                 raise
             if time.monotonic() - began >= SERVER_SECONDS:
                 raise StateUnavailable(error.message, hint=error.hint) from error

@@ -202,6 +202,11 @@ def open_state(url: str, *, create: bool = True, keep_copy: bool = True) -> Stat
     """
     try:
         parsed = make_url(url)
+        if (
+            parsed.drivername == "postgres"
+        ):  # as hosters write it; everybody who asks the state for its URL reads the whole name
+            parsed = parsed.set(drivername="postgresql")
+            url = parsed.render_as_string(hide_password=False)
         engine = _engine(url)
     except (ArgumentError, ImportError, ValueError) as error:
         raise StateError(f"the state cannot be opened: {error}", hint="check `state:` in mikomi.yaml") from error
@@ -242,10 +247,7 @@ def _migrate(engine: Engine, *, keep_copy: bool) -> None:
 
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
-    if parsed.get_backend_name() in {
-        "postgresql",
-        "postgres",
-    }:  # hosters write the short name; the driver is ours to choose
+    if parsed.get_backend_name() == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
         unsaid = {name: value for name, value in _CONNECT.items() if name not in parsed.query}
         engine = create_engine(parsed, hide_parameters=True, connect_args=unsaid)

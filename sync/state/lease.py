@@ -38,8 +38,9 @@ BEAT_SECONDS = 5.0
 
 _POLL_SECONDS = 0.1
 
-_HOLDER = select(t.lease.c.token, t.lease.c.holder).where(t.lease.c.name == bindparam("name"))
-_HELD = _HOLDER.with_for_update(read=True)  # SQLite has one writer anyway
+_HELD = (  # SQLite has one writer anyway, and no such clause
+    select(t.lease.c.token, t.lease.c.holder).where(t.lease.c.name == bindparam("name")).with_for_update(read=True)
+)
 
 
 @dataclass(slots=True)
@@ -64,8 +65,7 @@ class Fence:
             LeaseLost: somebody else holds the lease now.
 
         """
-        holding = _HELD if connection.dialect.name == "postgresql" else _HOLDER
-        found = connection.execute(holding, {"name": self.name}).one_or_none()
+        found = connection.execute(_HELD, {"name": self.name}).one_or_none()
         if found is None or found.token != self.token or found.holder is None:
             self.lost = True
             raise LeaseLost(self.name)

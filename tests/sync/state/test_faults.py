@@ -88,6 +88,15 @@ def test_who_rested_for_long_is_asked_first(server: State, monkeypatch: pytest.M
     assert (first != second, second == third, pings) == (True, True, [True] * 3)
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql+psycopg2"])
+def test_other_names_of_postgresql_are_understood(url: str, scheme: str) -> None:
+    state = open_state(f"{scheme}:{url.partition(':')[2]}")
+    keep(state, "x", 1)
+    assert (get_kept(state, "x"), state.engine.dialect.driver) == (1, "psycopg")
+    assert make_url(state.url).get_backend_name() == "postgresql", "who reads it in bulk goes by this"
+    state.close()
+
+
 def test_what_the_state_says_of_the_connection_counts(url: str) -> None:
     state = open_state(f"{url}{'&' if '?' in url else '?'}tcp_user_timeout=1234")
     with state.outside() as connection:
